@@ -1,0 +1,1 @@
+"""Measures: golden sets, IR metrics, judges, the paired comparison, the gate and the report."""

@@ -1,0 +1,1 @@
+"""Orders, retries and schedules the stages of dvc.yaml; publishes and rolls back."""

@@ -1,0 +1,1 @@
+"""ragkeep keeps a retrieval-augmented assistant healthy."""

@@ -1,0 +1,41 @@
+"""Every backend by name, as "module:factory"; adding one is a file and a line here.
+
+A name with a colon in params.yaml is taken as such a path itself, so that a third party needs no line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import Any
+
+from .errors import ConfigError
+
+EMBEDDERS = {
+    "minilm": "ragkeep.embedders.openvino:minilm",
+    "openvino": "ragkeep.embedders.openvino:folder",
+    "torch": "ragkeep.embedders.torch:sentence_transformer",
+    "hash": "ragkeep.testing:hash_embedder",
+}
+STORES = {
+    "lancedb": "ragkeep.stores.lancedb:open_store",
+    "memory": "ragkeep.testing:memory_store",
+}
+GENERATORS = {
+    "extractive": "ragkeep.generators.extractive:extractive",
+}
+
+
+def load(table: dict[str, str], name: str, /, **options: Any) -> Any:
+    """Import the backend's factory and call it with `options`. Raises ConfigError on an unknown name."""
+    target = table.get(name, name)
+    module, _, factory = target.partition(":")
+    if not factory:
+        close = difflib.get_close_matches(name, table, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"unknown backend {name!r}{hint}; known: {', '.join(sorted(table))}, or module:factory")
+    try:
+        made = getattr(importlib.import_module(module), factory)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"backend {name!r} ({target}) cannot be loaded: {error}") from error
+    return made(**options)

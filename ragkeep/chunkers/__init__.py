@@ -1,0 +1,1 @@
+"""One chunker a kind of document."""

@@ -1,0 +1,311 @@
+"""params.yaml as frozen dataclasses, one a section; an unknown key is an error that names it.
+
+The environment only says where things live: RAGKEEP_HOME (the project's root), RAGKEEP_STATE (default
+`<root>/.ragkeep`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sysconfig
+import types
+import typing
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from .errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class SourceParams:
+    """A folder, git work tree or file to take documents from."""
+
+    name: str
+    path: str
+    workspace: str = "default"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> Path:
+        """The path with {stdlib}, {site-packages} and ~ expanded; relative to the project's root."""
+        paths = sysconfig.get_paths()
+        text = self.path.replace("{stdlib}", paths["stdlib"]).replace("{site-packages}", paths["purelib"])
+        return Path(text).expanduser()
+
+
+@dataclass(frozen=True, slots=True)
+class IngestParams:
+    """How files become documents."""
+
+    shards: int = 32
+    max_file_bytes: int = 20_000_000
+    timeout_s: float = 20.0
+    memory_mb: int = 512
+    max_chars: int = 10_000_000
+    near_duplicate: float = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateParams:
+    """When documents and chunks are refused."""
+
+    min_documents: int = 1
+    max_drop: float = 0.5
+    max_quarantined: float = 0.2
+    max_control_share: float = 0.01
+    max_mojibake_share: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkParams:
+    """Sizes in tokens of the embedder's tokenizer: small pieces are merged up to target, none passes max."""
+
+    target_tokens: int = 200
+    max_tokens: int = 256
+    overlap_tokens: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSection:
+    """Sizes by kind of document."""
+
+    prose: ChunkParams = ChunkParams()
+    code: ChunkParams = ChunkParams(target_tokens=200, max_tokens=1500, overlap_tokens=0)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedParams:
+    """Which embedder, and how it runs."""
+
+    backend: str = "minilm"
+    model: str = ""
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
+    batch_tokens: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class IndexParams:
+    """Which store, and how many versions stay."""
+
+    backend: str = "lancedb"
+    alias: str = "docs"
+    keep: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieveParams:
+    """How a question finds chunks. `weight` "auto" is tuned on the dev questions each night."""
+
+    k: int = 10
+    candidates: int = 100
+    fusion: Literal["convex", "rrf"] = "convex"
+    weight: float | Literal["auto"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerParams:
+    """How an answer is made from chunks."""
+
+    generator: str = "extractive"
+    max_sentences: int = 4
+    min_support: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateParams:
+    """What the night is measured on."""
+
+    sets: tuple[str, ...] = ()
+    k: int = 10
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class GateParams:
+    """What a candidate must show before it goes live."""
+
+    floors: dict[str, float] = field(default_factory=dict)
+    metric: str = "ndcg_at_10"
+    min_effect: float = 0.01
+    slice_min_effect: float = 0.05
+    slice_min: int = 20
+    confidence: float = 0.95
+    resamples: int = 9999
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """All of params.yaml."""
+
+    sources: tuple[SourceParams, ...]
+    ingest: IngestParams = IngestParams()
+    validate: ValidateParams = ValidateParams()
+    chunk: ChunkSection = ChunkSection()
+    embed: EmbedParams = EmbedParams()
+    index: IndexParams = IndexParams()
+    retrieve: RetrieveParams = RetrieveParams()
+    answer: AnswerParams = AnswerParams()
+    evaluate: EvaluateParams = EvaluateParams()
+    gate: GateParams = field(default_factory=GateParams)
+
+
+T = TypeVar("T")
+
+
+def parse(cls: type[T], value: Any, where: str) -> T:
+    """Build a (nested) dataclass from plain YAML values. Raises ConfigError naming the key."""
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where} must be a table of keys, not {value!r}: see params.yaml in the README")
+    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
+    for key in value:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else f"; known keys: {', '.join(known)}"
+            raise ConfigError(f"{where}: unknown key {key!r}{hint}")
+    hints = typing.get_type_hints(cls)
+    made: dict[str, Any] = {}
+    for name, f in known.items():
+        if name in value:
+            made[name] = _convert(hints[name], value[name], f"{where}.{name}")
+        elif f.default is MISSING and f.default_factory is MISSING:
+            raise ConfigError(f"{where}: {name!r} is missing")
+    return cls(**made)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if is_dataclass(hint):
+        return parse(typing.cast(type[Any], hint), value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(f"{where} must be a list, not {value!r}")
+        return tuple(_convert(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where} must be a table, not {value!r}")
+        return {str(k): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    if origin is Literal:
+        if value not in args:
+            raise ConfigError(f"{where} must be one of {', '.join(map(repr, args))}, not {value!r}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        for arm in args:
+            try:
+                return _convert(arm, value, where)
+            except ConfigError:
+                continue
+        raise ConfigError(f"{where}: {value!r} is not a valid value")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{where} must be {hint.__name__}, not {value!r}")
+    return value
+
+
+def load_params(path: Path) -> Params:
+    """Read params.yaml. Raises ConfigError with the key and the next step."""
+    import yaml
+
+    try:
+        raw = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist: run this in a ragkeep project, or set RAGKEEP_HOME") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    params = parse(Params, raw, path.name)
+    _check(params, path.name)
+    return params
+
+
+def _check(params: Params, where: str) -> None:
+    names = [s.name for s in params.sources]
+    if not names:
+        raise ConfigError(f"{where}: sources is empty; name at least one folder to index")
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{where}: two sources are named {name!r}; names must differ")
+    for source in params.sources:
+        for label, text in (("name", source.name), ("workspace", source.workspace)):
+            if not is_id(text):
+                raise ConfigError(
+                    f"{where}: source {label} {text!r} must be 1-64 of a-z, 0-9 and '-' (it becomes part of ids)"
+                )
+    for kind, sizes in (("prose", params.chunk.prose), ("code", params.chunk.code)):
+        if not 8 <= sizes.target_tokens <= sizes.max_tokens or not 0 <= sizes.overlap_tokens < sizes.target_tokens:
+            raise ConfigError(
+                f"{where}: chunk.{kind} needs 8 <= target_tokens <= max_tokens and overlap_tokens < target_tokens"
+            )
+    weight = params.retrieve.weight
+    if not isinstance(weight, str) and not 0 <= weight <= 1:
+        raise ConfigError(f"{where}: retrieve.weight must be auto or between 0 and 1, not {weight}")
+    for number, value in (
+        ("ingest.shards", params.ingest.shards),
+        ("retrieve.k", params.retrieve.k),
+        ("evaluate.k", params.evaluate.k),
+        ("embed.batch_tokens", params.embed.batch_tokens),
+    ):
+        if value < 1:
+            raise ConfigError(f"{where}: {number} must be at least 1, not {value}")
+
+
+def is_id(text: str) -> bool:
+    """Whether a name is safe in a file name, a filter and a URL: 1-64 of a-z, 0-9, '-'."""
+    return 0 < len(text) <= 64 and all(c in "abcdefghijklmnopqrstuvwxyz0123456789-" for c in text)
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where a project keeps things. `state` is everything ragkeep writes that is not a stage's output."""
+
+    root: Path
+
+    @property
+    def state(self) -> Path:
+        """`.ragkeep/`, or RAGKEEP_STATE."""
+        return Path(os.environ.get("RAGKEEP_STATE") or self.root / ".ragkeep")
+
+    @property
+    def params(self) -> Path:
+        """params.yaml."""
+        return self.root / "params.yaml"
+
+    @property
+    def data(self) -> Path:
+        """Stage outputs, tracked by DVC."""
+        return self.root / "data"
+
+    @property
+    def store(self) -> Path:
+        """Index versions of the embedded store."""
+        return self.state / "store"
+
+    @property
+    def cache(self) -> Path:
+        """What may be deleted at any time: vectors, exported models, file stats."""
+        return self.state / "cache"
+
+    @property
+    def releases(self) -> Path:
+        """Releases, the champion pointer and the promotion history."""
+        return self.state / "releases"
+
+    @property
+    def reports(self) -> Path:
+        """One HTML file a night."""
+        return self.state / "reports"
+
+
+def find_project(start: Path | None = None) -> Paths:
+    """Find the project: RAGKEEP_HOME, or the nearest folder upwards with a params.yaml. Raises ConfigError."""
+    home = os.environ.get("RAGKEEP_HOME")
+    if home:
+        return Paths(Path(home).resolve())
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "params.yaml").is_file():
+            return Paths(folder)
+    raise ConfigError(f"no params.yaml in {here} or above: run this in a ragkeep project, or set RAGKEEP_HOME")

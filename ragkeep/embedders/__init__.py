@@ -1,0 +1,1 @@
+"""One embedder a runtime."""

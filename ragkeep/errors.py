@@ -1,0 +1,92 @@
+"""What can go wrong, as one tree; every message names the thing and the next step.
+
+RagkeepError
+├── ConfigError          params.yaml or the environment is wrong; nothing was started
+├── MissingExtra         a backend needs a package that is not installed
+├── SourceError          a source cannot be read at all (a single bad file is quarantined instead)
+├── ModelError           weights are missing, altered, or in a format that can run code
+├── StoreError
+│   ├── IndexExists      create() of a name that is taken
+│   ├── IndexMissing     the version or alias does not exist
+│   ├── IndexLive        drop() of a version that readers may be using
+│   ├── DimensionMismatch  vectors of another length than the index was made for
+│   └── ReceiptMismatch  the store does not hold what the receipt says was written
+├── ValidationFailed     a critical expectation failed; the live index was left alone
+├── CannotJudge          scores are missing, not numbers, or of another index: exit code 2
+├── Busy                 another night holds the lease
+├── LeaseLost            somebody took the lease over; nothing of this run may be published
+└── ReleaseError         no such release, or none to go back to
+"""
+
+from __future__ import annotations
+
+
+class RagkeepError(Exception):
+    """Base of every error a user can cause or mend; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class ConfigError(RagkeepError):
+    """params.yaml or the environment is wrong."""
+
+
+class MissingExtra(RagkeepError):
+    """A backend needs a package that is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs packages that are not installed: pip install 'ragkeep[{extra}]'")
+
+
+class SourceError(RagkeepError):
+    """A source cannot be read at all."""
+
+
+class ModelError(RagkeepError):
+    """Weights are missing, altered, or in a format that can run code."""
+
+
+class StoreError(RagkeepError):
+    """The index store refused or failed."""
+
+
+class IndexExists(StoreError):
+    """The name is taken."""
+
+
+class IndexMissing(StoreError):
+    """The version or alias does not exist."""
+
+
+class IndexLive(StoreError):
+    """Readers may be using this version."""
+
+
+class DimensionMismatch(StoreError):
+    """Vectors of another length than the index was made for."""
+
+
+class ReceiptMismatch(StoreError):
+    """The store does not hold what the receipt says was written."""
+
+
+class ValidationFailed(RagkeepError):
+    """A critical expectation failed."""
+
+
+class CannotJudge(RagkeepError):
+    """The evidence for a verdict is missing or unusable."""
+
+    exit_code = 2
+
+
+class Busy(RagkeepError):
+    """Another night holds the lease."""
+
+
+class LeaseLost(RagkeepError):
+    """The lease was taken over by a later run."""
+
+
+class ReleaseError(RagkeepError):
+    """No such release, or none to go back to."""

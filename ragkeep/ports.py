@@ -1,0 +1,139 @@
+"""The seams: what a backend must do, and no more. A backend is done when tests/contracts passes on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from .config import ChunkParams
+from .types import (
+    Chunk,
+    Document,
+    EmbeddedBatch,
+    Hit,
+    IndexVersion,
+    Message,
+    Query,
+    Role,
+    Usage,
+    Vectors,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """What a loader read from one file: text, how to treat it, and where its first line stands."""
+
+    text: str
+    kind: str
+    language: str
+    first_line: int = 1
+    meta: dict[str, object] | None = None
+
+
+Loader = Callable[[Path], Iterator[Extract]]
+"""Reads one file; runs in a child process with limits. Raises `loaders.Unreadable(reason, detail)`."""
+
+Chunker = Callable[[Document, ChunkParams], Iterator[Chunk]]
+"""Cuts one document into chunks that cover it, in order."""
+
+
+class Embedder(Protocol):
+    """Texts to unit vectors.
+
+    `fingerprint` names model, weights, runtime and precision: vectors of two fingerprints never meet in one
+    index or cache. `max_tokens` is how much of a text is read.
+    """
+
+    name: str
+    fingerprint: str
+    dim: int
+    max_tokens: int
+
+    def embed(self, texts: Sequence[str], *, role: Role) -> Vectors:
+        """Return float32 (n, dim) with unit rows, in the order given; (0, dim) for no texts.
+
+        A text's vector does not depend on its neighbours (cosine >= 0.9999 between batchings).
+        """
+        ...
+
+
+class Searcher(Protocol):
+    """Something that can be asked."""
+
+    def search(self, index: str, query: Query) -> list[Hit]:
+        """Return at most `query.k` hits of `query.workspace` only, best first, ties by chunk id.
+
+        `index` is a version name or an alias. The workspace and every filter are applied inside the
+        store, before k is cut. Raises IndexMissing, DimensionMismatch; ValueError on an unknown filter.
+        """
+        ...
+
+
+class VectorStore(Searcher, Protocol):
+    """Versions of an index, written once, swapped atomically."""
+
+    def create(self, index: str, *, dim: int) -> None:
+        """Start an empty version. Raises IndexExists."""
+        ...
+
+    def write(self, index: str, batch: EmbeddedBatch) -> int:
+        """Add chunks; a chunk id already present is left as it is. Return how many were new; durable on return.
+
+        Raises IndexMissing, DimensionMismatch. Safe to repeat.
+        """
+        ...
+
+    def finish(self, index: str) -> None:
+        """Build the search structures once everything is written; searching before this may be slow."""
+        ...
+
+    def ids(self, index: str) -> Iterable[str]:
+        """Yield the chunk ids of a version, in any order. Raises IndexMissing."""
+        ...
+
+    def seal(self, version: IndexVersion) -> None:
+        """Record the receipt durably beside the version; `versions` and `swap` know only sealed ones.
+
+        Raises ReceiptMismatch when the stored ids do not have the receipt's count and digest.
+        """
+        ...
+
+    def swap(self, alias: str, index: str | None) -> str | None:
+        """Point alias at a sealed version (None: at nothing), atomically and durably; return what it pointed at.
+
+        Raises IndexMissing.
+        """
+        ...
+
+    def live(self, alias: str) -> str | None:
+        """Name the version behind an alias."""
+        ...
+
+    def versions(self, alias: str) -> list[IndexVersion]:
+        """List the sealed versions made for an alias, the live one first, then newest first."""
+        ...
+
+    def drop(self, index: str) -> None:
+        """Delete a version, sealed or not. Raises IndexLive when an alias points at it; unknown names pass."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of an answer as it is made; the last one carries `usage`."""
+
+    text: str = ""
+    usage: Usage | None = None
+
+
+class Generator(Protocol):
+    """Messages to a streamed text. Context snippets arrive numbered in the user message; see prompts.py."""
+
+    name: str
+
+    def stream(self, messages: Sequence[Message], *, max_tokens: int, temperature: float) -> AsyncIterator[Delta]:
+        """Yield the answer piece by piece; closing the iterator stops the work."""
+        ...

@@ -1,0 +1,1 @@
+"""One index store a file."""

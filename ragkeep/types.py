@@ -1,0 +1,202 @@
+"""The nouns: frozen dataclasses that flow through the night and through an answer.
+
+`path -> Document -> Chunk -> EmbeddedBatch -> IndexVersion -> Query -> Hit -> Answer`, and
+`Release`, the unit that goes live. Ids are content hashes: 32 hex digits of BLAKE3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+
+Vectors: TypeAlias = NDArray[np.float32]
+"""float32, shape (n, dim), rows of unit length."""
+Kind: TypeAlias = Literal["prose", "code"]
+Mode: TypeAlias = Literal["hybrid", "vector", "keyword"]
+Role: TypeAlias = Literal["query", "passage"]
+
+
+def content_id(*parts: str) -> str:
+    """Hash the parts, unambiguously joined, to 32 hex digits."""
+    h = blake3()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        h.update(len(data).to_bytes(8, "little"))
+        h.update(data)
+    return h.hexdigest(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One readable text of one source file.
+
+    `text` is what was extracted, newlines as in the file. `first_line` is the number, in the file, of
+    the text's first line (more than 1 where a header was cut off). `meta` is JSON: `title`, and for
+    paged formats `pages`, the character offset at which each page starts.
+    """
+
+    id: str
+    uri: str
+    source: str
+    workspace: str
+    text: str
+    kind: Kind
+    language: str
+    first_line: int = 1
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a document: `text == document.text[span[0]:span[1]]`.
+
+    `lines` are 1-based and inclusive, in the file. `context` is what a reader needs to place the piece:
+    the heading path of prose ("Install > From source") or the qualified name of code
+    ("json.decoder.JSONDecoder.decode"); it is embedded and searched with the text.
+    `id` hashes workspace, uri, context, text and, among equal pieces of one document, the ordinal: it does not
+    move when lines are inserted above.
+    """
+
+    id: str
+    document_id: str
+    uri: str
+    source: str
+    workspace: str
+    text: str
+    span: tuple[int, int]
+    lines: tuple[int, int]
+    kind: Kind
+    language: str
+    context: str = ""
+    tokens: int = 0
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def embed_text(self) -> str:
+        """What the embedder reads."""
+        return f"{self.context}\n{self.text}" if self.context else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedBatch:
+    """Chunks and their vectors, row by row."""
+
+    chunks: tuple[Chunk, ...]
+    vectors: Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class IndexVersion:
+    """One immutable build of an index: the receipt a stage leaves and the store can be held against.
+
+    `embedder` is the fingerprint (model, weights, runtime, precision) every query vector must share;
+    `digest` hashes the sorted chunk ids, so that two builds of the same content compare equal.
+    """
+
+    name: str
+    alias: str
+    store: str
+    embedder: str
+    dim: int
+    chunks: int
+    digest: str
+    built_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """How the two legs of a hybrid search become one ranking; `weight` is the vector leg's share, 0..1."""
+
+    method: Literal["convex", "rrf"] = "convex"
+    weight: float = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question to a store. `vector` has shape (dim,); `filters` are equalities on chunk columns.
+
+    `candidates` is how deep each leg of a hybrid search goes before fusion.
+    """
+
+    text: str
+    vector: Vectors | None = None
+    k: int = 10
+    mode: Mode = "hybrid"
+    workspace: str = "default"
+    filters: dict[str, str] = field(default_factory=dict)
+    fusion: Fusion = Fusion()
+    candidates: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk and how well it matched; scores of one list only compare within that list."""
+
+    chunk: Chunk
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn given to a generator."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens read and written, as the generator counts them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A quoted range: `quote` stands in `uri` on `lines` (1-based, inclusive)."""
+
+    uri: str
+    lines: tuple[int, int]
+    quote: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the user sees; `abstained` means the documents do not hold the answer, and says so in `text`."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    abstained: bool
+    hits: tuple[Hit, ...] = ()
+    usage: Usage = Usage()
+    model: str = ""
+    release: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The unit that goes live: everything an answer depends on, each part by its hash.
+
+    `number` is the version in the registry; `sha` hashes every part but number, run and time, so the
+    same parts make the same release.
+    """
+
+    number: int
+    sha: str
+    index: IndexVersion
+    fusion: Fusion
+    generator: str
+    params_sha: str
+    git_sha: str
+    dvc_lock_sha: str
+    scores: dict[str, float]
+    evaluation: str
+    reason: str = ""
+    run_id: str = ""
+    created_at: str = ""

@@ -1,0 +1,1 @@
+"""The batch stages, one a file: `python -m tasks.<stage>`; dvc.yaml says in which order."""

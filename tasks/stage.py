@@ -1,0 +1,105 @@
+"""What every stage's `main` shares: find the project, run, report, turn errors into one line.
+
+Run-dependent numbers (seconds, how much was reused) go to `<state>/stages/<name>.json`, never into an output: equal
+inputs give equal outputs. DVC runs `python -m tasks.<name>`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ragkeep.config import Params, Paths, find_project, load_params
+from ragkeep.errors import RagkeepError
+from ragkeep.files import write_json
+
+Stage = Callable[[Paths, Params], dict[str, Any]]
+
+
+def stage_main(name: str, run: Stage) -> None:
+    """Run one stage as a process: exit 0, or print one line and exit with the error's code."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    try:
+        run_stage(name, run, find_project())
+    except RagkeepError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        sys.exit(error.exit_code)
+    except OSError as error:
+        sys.stderr.write(f"{name}: {describe(error)}\n")
+        sys.exit(1)
+
+
+def run_stage(name: str, run: Stage, paths: Paths) -> dict[str, Any]:
+    """Run a stage in this process and record its statistics and seconds."""
+    began, cpu = time.monotonic(), time.process_time()
+    stats = run(paths, load_params(paths.params))
+    stats["seconds"] = round(time.monotonic() - began, 3)
+    stats["cpu_seconds"] = round(time.process_time() - cpu, 3)
+    write_json(paths.state / "stages" / f"{name}.json", stats)
+    shown = ", ".join(f"{k} {v}" for k, v in stats.items() if isinstance(v, int | float | str))
+    sys.stderr.write(f"{name}: {shown}\n")
+    return stats
+
+
+def describe(error: OSError) -> str:
+    """Say what the operating system refused, on which file, and what to do about the usual causes."""
+    where = f" ({error.filename})" if error.filename else ""
+    advice = {
+        28: "free some space and run again: nothing live was touched",
+        13: "check the permissions",
+        30: "the file system is read-only",
+    }.get(error.errno or 0, "nothing live was touched")
+    return f"{os.strerror(error.errno) if error.errno else error}{where}; {advice}"
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show progress with rate and time left on a terminal, a plain line every ten seconds otherwise.
+
+    Yields a function to call with how much more is done.
+    """
+    if sys.stderr.isatty():
+        with _bar(label, total) as advance:
+            yield advance
+        return
+    done, began, said = 0, time.monotonic(), time.monotonic()
+
+    def advance(n: int) -> None:
+        nonlocal done, said
+        done += n
+        now = time.monotonic()
+        if now - said >= 10:
+            said = now
+            rate = done / (now - began)
+            left = (total - done) / rate if rate else 0
+            sys.stderr.write(f"{label}: {done:,} of {total:,}, {rate:,.0f}/s, about {left:,.0f} s left\n")
+
+    yield advance
+
+
+@contextmanager
+def _bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> str:
+            return f"{task.speed:,.0f}/s" if task.speed else ""
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda n: bar.advance(task, n)
