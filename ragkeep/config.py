@@ -211,7 +211,7 @@ def load_params(path: Path) -> Params:
     import yaml
 
     try:
-        raw = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        raw = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader, the fast one
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist: run this in a ragkeep project, or set RAGKEEP_HOME") from None
     except yaml.YAMLError as error:

@@ -64,8 +64,8 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     Yields a function to call with how much more is done.
     """
     if sys.stderr.isatty():
-        with _bar(label, total) as advance:
-            yield advance
+        with _bar(label, total) as move:
+            yield move
         return
     done, began, said = 0, time.monotonic(), time.monotonic()
 
