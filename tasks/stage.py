@@ -6,6 +6,7 @@ inputs give equal outputs. DVC runs `python -m tasks.<name>`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -27,11 +28,18 @@ def stage_main(name: str, run: Stage) -> None:
     try:
         run_stage(name, run, find_project())
     except RagkeepError as error:
-        sys.stderr.write(f"{name}: {error}\n")
-        sys.exit(error.exit_code)
+        _fail(name, str(error), error.exit_code)
     except OSError as error:
-        sys.stderr.write(f"{name}: {describe(error)}\n")
-        sys.exit(1)
+        _fail(name, describe(error), 1)
+
+
+def _fail(name: str, message: str, exit_code: int) -> None:
+    """Print one line, leave it for the flow that started this process, and exit."""
+    sys.stderr.write(f"{name}: {message}\n")
+    with contextlib.suppress(OSError, RagkeepError):
+        note = find_project().state / "stages" / f"{name}.error.json"
+        write_json(note, {"error": message, "exit_code": exit_code})
+    sys.exit(exit_code)
 
 
 def run_stage(name: str, run: Stage, paths: Paths) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""MLflow: one run a night, one registered model whose versions are releases, aliases that follow the champion.
+
+The only module that imports mlflow (2-4 CPU seconds, so late). The default is SQLite and a folder under the state;
+MLFLOW_TRACKING_URI names a server instead.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ragkeep.config import Paths
+from ragkeep.files import write_json
+from ragkeep.types import Release
+
+MODEL = "ragkeep"
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+
+
+def _client(paths: Paths) -> Any:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    from mlflow.tracking import MlflowClient
+
+    paths.state.mkdir(parents=True, exist_ok=True)
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.state / 'mlflow.db'}"
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _experiment(client: Any, paths: Paths) -> str:
+    found = client.get_experiment_by_name(MODEL)
+    if found is not None:
+        return str(found.experiment_id)
+    local = str(client.tracking_uri).startswith("sqlite")
+    location = (paths.state / "mlartifacts").as_uri() if local else None
+    return str(client.create_experiment(MODEL, artifact_location=location))
+
+
+def record(
+    paths: Paths, release: Release, *, params: dict[str, Any], tags: dict[str, str], artifacts: list[Path]
+) -> Release:
+    """Log a night and register its release as a version; return the release with number and run id.
+
+    Safe to repeat: a release whose sha is registered already keeps its number.
+    """
+    client = _client(paths)
+    number, run_id = _find(client, release.sha)
+    if number:
+        return replace(release, number=number, run_id=run_id)
+    run = client.create_run(_experiment(client, paths), run_name=f"night {release.created_at}", tags=tags)
+    run_id = run.info.run_id
+    for key, value in sorted(_flat(params).items()):
+        client.log_param(run_id, key, str(value)[:6000])
+    for key, value in sorted(release.scores.items()):
+        client.log_metric(run_id, key, value)
+    folder = paths.state / "runs" / run_id
+    write_json(folder / "release.json", asdict(release))
+    for path in (folder / "release.json", *artifacts):
+        if path.is_file():
+            client.log_artifact(run_id, str(path))
+    client.set_terminated(run_id)
+    _ensure_model(client)
+    version = client.create_model_version(
+        MODEL,
+        source=run.info.artifact_uri,
+        run_id=run_id,
+        tags={**tags, "release_sha": release.sha, "reason": release.reason, "index": release.index.name},
+    )
+    return replace(release, number=int(version.version), run_id=run_id)
+
+
+def _find(client: Any, sha: str) -> tuple[int, str]:
+    for version in client.search_model_versions(f"name='{MODEL}'", max_results=1000):
+        if version.tags.get("release_sha") == sha:
+            return int(version.version), str(version.run_id)
+    return 0, ""
+
+
+def _ensure_model(client: Any) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(MODEL, description="Versions are releases: index, embedder, fusion, generator.")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for name, item in value.items() for k, v in _flat(item, f"{prefix}.{name}" if prefix else name).items()}
+
+
+def set_aliases(paths: Paths, aliases: dict[str, int | None]) -> None:
+    """Make the registry's aliases follow the pointer; None removes one. Safe to repeat."""
+    client = _client(paths)
+    now = dict(client.get_registered_model(MODEL).aliases)
+    for alias, number in aliases.items():
+        if number is None:
+            if alias in now:
+                client.delete_registered_model_alias(MODEL, alias)
+        elif str(now.get(alias)) != str(number):
+            client.set_registered_model_alias(MODEL, alias, str(number))
+
+
+def tag(paths: Paths, number: int, tags: dict[str, str]) -> None:
+    """Add tags to a version: the gate's verdict, who promoted it and why."""
+    client = _client(paths)
+    for key, value in sorted(tags.items()):
+        client.set_model_version_tag(MODEL, str(number), key, value[:5000])
+
+
+def aliases(paths: Paths) -> dict[str, int]:
+    """Read alias -> version number."""
+    return {alias: int(number) for alias, number in _client(paths).get_registered_model(MODEL).aliases.items()}
