@@ -14,6 +14,7 @@ from .types import (
     EmbeddedBatch,
     Hit,
     IndexVersion,
+    Legs,
     Message,
     Query,
     Role,
@@ -67,7 +68,8 @@ class Searcher(Protocol):
         """Return at most `query.k` hits of `query.workspace` only, best first, ties by chunk id.
 
         `index` is a version name or an alias. The workspace and every filter are applied inside the
-        store, before k is cut. Raises IndexMissing, DimensionMismatch; ValueError on an unknown filter.
+        store, before k is cut. Raises IndexMissing (also before `finish`), DimensionMismatch; ValueError on
+        an unknown filter, or without the vector a mode needs.
         """
         ...
 
@@ -82,12 +84,22 @@ class VectorStore(Searcher, Protocol):
     def write(self, index: str, batch: EmbeddedBatch) -> int:
         """Add chunks; a chunk id already present is left as it is. Return how many were new; durable on return.
 
-        Raises IndexMissing, DimensionMismatch. Safe to repeat.
+        Raises IndexMissing, DimensionMismatch, StoreError on a sealed version. Safe to repeat.
         """
         ...
 
     def finish(self, index: str) -> None:
-        """Build the search structures once everything is written; searching before this may be slow."""
+        """Build the search structures once everything is written; only now can the version be searched.
+
+        Durable on return, safe to repeat; a later `write` needs another `finish`.
+        """
+        ...
+
+    def legs(self, index: str, query: Query) -> Legs:
+        """Return both legs of the hybrid search `search` would fuse, whatever `query.mode`, `k` and `fusion` say.
+
+        Raises as `search` does.
+        """
         ...
 
     def ids(self, index: str) -> Iterable[str]:
@@ -117,7 +129,10 @@ class VectorStore(Searcher, Protocol):
         ...
 
     def drop(self, index: str) -> None:
-        """Delete a version, sealed or not. Raises IndexLive when an alias points at it; unknown names pass."""
+        """Delete a version, sealed or not. Raises IndexLive when an alias points at it; unknown names pass.
+
+        Searches under way still end well.
+        """
         ...
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -28,6 +29,11 @@ def content_id(*parts: str) -> str:
         h.update(len(data).to_bytes(8, "little"))
         h.update(data)
     return h.hexdigest(16)
+
+
+def ids_digest(ids: Iterable[str]) -> str:
+    """Hash a set of chunk ids, in whatever order it comes: what `IndexVersion.digest` holds."""
+    return content_id(*sorted(ids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +144,19 @@ class Hit:
 
     chunk: Chunk
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Legs:
+    """Both legs of a hybrid search: the union of each leg's best `Query.candidates`, by chunk id, with both scores.
+
+    `vector` is the cosine and `keyword` the BM25 score (0 where no word matches) of each of `ids`: float32 (n,),
+    exact also for what only the other leg found. Fusing them with any weight needs no second search.
+    """
+
+    ids: tuple[str, ...]
+    vector: NDArray[np.float32]
+    keyword: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
