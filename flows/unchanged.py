@@ -1,0 +1,73 @@
+"""Is there anything to do tonight? Decided from file stats and hashes alone, before anything heavy is imported.
+
+The fingerprint covers the sources, params.yaml, the code and golden sets, the locked environment and what was released
+from quarantine. A night that ended well leaves its fingerprint; the same one again means the same bytes all the way.
+"""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from ragkeep.config import Params, Paths
+from ragkeep.files import read_json, write_json
+from ragkeep.releases import champion
+
+ROOMS = ("ragkeep", "evaluation", "tasks", "flows")
+FILES = ("params.yaml", "dvc.yaml", "uv.lock", "data/released.jsonl")
+
+
+def fingerprint(paths: Paths, params: Params) -> dict[str, str]:
+    """Hash everything a night depends on, by part. Costs microseconds a source file."""
+    from tasks.scan import quick_digest
+
+    return {
+        "sources": quick_digest(paths, params),
+        "code": _tree_digest(Path(__file__).resolve().parent.parent),
+        "sets": _files_digest([paths.root / s for s in params.evaluate.sets]),
+        "inputs": _files_digest([paths.root / name for name in FILES]),
+        "python": platform.python_version(),
+    }
+
+
+def _tree_digest(root: Path) -> str:
+    return _files_digest(sorted(p for room in ROOMS for p in (root / room).rglob("*.py")))
+
+
+def _files_digest(files: list[Path]) -> str:
+    h = blake3()
+    for path in files:
+        data = path.read_bytes() if path.is_file() else b"(absent)"
+        h.update(f"{path.name}:{len(data)}:".encode())
+        h.update(data)
+    return h.hexdigest(16)
+
+
+def remember(paths: Paths, marks: dict[str, str], result: dict[str, Any]) -> None:
+    """Leave a finished night's fingerprint and result for the next one."""
+    write_json(paths.state / "night.json", {"fingerprint": marks, "result": result})
+
+
+def last_result(paths: Paths, params: Params, marks: dict[str, str]) -> dict[str, Any] | None:
+    """Return the last night's result when nothing has changed since and its release is still whole; else None."""
+    row = read_json(paths.state / "night.json")
+    if row is None or row["fingerprint"] != marks or (paths.releases / "publish.json").exists():
+        return None
+    release = champion(paths)
+    if release is None or str(release.number) != row["result"].get("release"):
+        return None
+    if not index_present(paths, params, release.index.name):
+        return None
+    result: dict[str, Any] = row["result"]
+    return result
+
+
+def index_present(paths: Paths, params: Params, name: str) -> bool:
+    """Whether the store holds a sealed version of that name; the receipt is checked, not believed."""
+    from ragkeep.stores import open_store
+
+    store = open_store(params.index, paths)
+    return any(version.name == name for version in store.versions(params.index.alias))
