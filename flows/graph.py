@@ -18,9 +18,10 @@ log = logging.getLogger(__name__)
 class StageFailed(RagkeepError):
     """A stage ended with an error of its own; the message is the stage's."""
 
-    def __init__(self, stage: str, message: str, exit_code: int) -> None:
+    def __init__(self, stage: str, message: str, exit_code: int, *, transient: bool = False) -> None:
         super().__init__(f"{stage}: {message}")
         self.exit_code = exit_code
+        self.transient = transient
 
 
 def _repo(root: Path) -> Any:
@@ -58,8 +59,11 @@ def reproduce(root: Path, state: Path, stage: str, *, force: bool = False) -> bo
         try:
             return bool(repo.reproduce(stage, single_item=True, force=force))
         except DvcException as error:
-            said = read_json(note) or {}
-            raise StageFailed(stage, said.get("error") or str(error), said.get("exit_code", 1)) from error
+            said = read_json(note)
+            if said:
+                raise StageFailed(stage, said["error"], said["exit_code"]) from error
+            # it left no word of its own: killed, or out of memory; worth another try
+            raise StageFailed(stage, str(error), 1, transient=True) from error
 
 
 def mend_rwlock(root: Path) -> None:

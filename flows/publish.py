@@ -1,4 +1,4 @@
-"""Publish, promote, roll back: the store's alias, the champion pointer, the registry's aliases and the history, as one step.
+"""Publish, promote, roll back: store alias, champion pointer, registry aliases and history, as one step.
 
 A journal (`publish.json`) says what is about to happen and is removed at the end; whoever holds the lease next finishes
 what it finds there. The pointer is the moment of publication: killed before it, readers see the old release, after it the
@@ -8,6 +8,7 @@ new one, and both are whole, because a release names its index version and the o
 from __future__ import annotations
 
 import getpass
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -22,6 +23,13 @@ from ragkeep.types import Release
 
 from . import registry
 from .lease import Lease
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        return str(os.getuid())
 
 
 def now() -> str:
@@ -47,7 +55,7 @@ def switch(
         "reason": reason,
         "to": release.number,
         "token": lease.token,
-        "who": getpass.getuser(),
+        "who": _who(),
     }
     write_json(paths.releases / "publish.json", intent)
     _finish(paths, store, intent)

@@ -7,6 +7,7 @@ from quarantine. A night that ended well leaves its fingerprint; the same one ag
 from __future__ import annotations
 
 import platform
+import time
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,16 @@ def index_present(paths: Paths, params: Params, name: str) -> bool:
 
     store = open_store(params.index, paths)
     return any(version.name == name for version in store.versions(params.index.alias))
+
+
+def unchanged_result(last: dict[str, Any], began: float) -> dict[str, Any]:
+    """Say again what the last night said, as the night in which nothing happened."""
+    documents = {**last["documents"], "changed": 0, "deleted": 0}
+    return {
+        **last,
+        "published": False,
+        "verdict": "unchanged",
+        "documents": documents,
+        "chunks": {**last["chunks"], "embedded": 0},
+        "seconds": round(time.monotonic() - began, 3),
+    }

@@ -203,7 +203,9 @@ class Release:
     """The unit that goes live: everything an answer depends on, each part by its hash.
 
     `number` is the version in the registry; `sha` hashes every part but number, run and time, so the
-    same parts make the same release.
+    same parts make the same release. `serving` holds the sections embed, retrieve and answer of params.yaml as they
+    were: an index is only ever asked with the embedder that built it, whatever params.yaml says by then.
+    `evaluation` is the folder, under `<state>/releases`, of the scores that let it in.
     """
 
     number: int
@@ -211,7 +213,7 @@ class Release:
     index: IndexVersion
     fusion: Fusion
     generator: str
-    params_sha: str
+    serving: dict[str, Any]
     git_sha: str
     dvc_lock_sha: str
     scores: dict[str, float]

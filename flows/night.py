@@ -1,0 +1,188 @@
+"""What one night knows and decides: the candidate release, the verdict, the result other tools read, the report.
+
+Plain functions; flows/nightly.py orders them as Prefect tasks.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from evaluation.gate import Verdict, judge_folders
+from ragkeep.config import Params, Paths
+from ragkeep.errors import IndexMissing
+from ragkeep.files import fsync_dir, read_json, write_json
+from ragkeep.releases import champion, save_release
+from ragkeep.stores import open_store
+from ragkeep.types import Fusion, IndexVersion, Release, content_id
+
+from . import registry
+from .publish import now
+from .unchanged import index_present
+
+EVIDENCE = (
+    "evaluation/scores.json",
+    "evaluation/by_query.jsonl",
+    "evaluation/answers.jsonl",
+    "evaluation/fusion.json",
+    "sources/manifest.parquet",
+)
+
+
+def receipt_holds(paths: Paths, params: Params) -> bool:
+    """Whether the store really has the version data/index.json speaks of; True when there is no receipt yet."""
+    receipt = read_json(paths.data / "index.json")
+    return receipt is None or index_present(paths, params, receipt["name"])
+
+
+def candidate(paths: Paths, params: Params) -> Release:
+    """Bind what the stages made into a release (number 0: not registered). Raises IndexMissing without a receipt."""
+    receipt = read_json(paths.data / "index.json")
+    scores = read_json(paths.data / "evaluation" / "scores.json")
+    fusion = read_json(paths.data / "evaluation" / "fusion.json")
+    if not receipt or not scores or not fusion:
+        raise IndexMissing("the stages left no index or no scores to judge: run `ragkeep nightly` again")
+    index = IndexVersion(**receipt)
+    serving = {"embed": asdict(params.embed), "retrieve": asdict(params.retrieve), "answer": asdict(params.answer)}
+    mix = Fusion(method=fusion["method"], weight=fusion["weight"])
+    parts = (index.name, index.digest, index.embedder, mix.method, repr(mix.weight))
+    sha = content_id(*parts, json.dumps(serving, sort_keys=True))
+    return Release(
+        number=0,
+        sha=sha,
+        index=index,
+        fusion=mix,
+        generator=params.answer.generator,
+        serving=serving,
+        git_sha=git_sha(paths.root),
+        dvc_lock_sha=_file_sha(paths.root / "dvc.lock"),
+        scores=flat_scores(scores),
+        evaluation=f"evidence/{sha}",
+        created_at=now(),
+    )
+
+
+def flat_scores(scores: dict[str, Any]) -> dict[str, float]:
+    """Keep the means: metric -> value."""
+    return {name: float(value["mean"]) for name, value in sorted(scores["metrics"].items()) if value["mean"] is not None}
+
+
+def git_sha(root: Path) -> str:
+    """Return HEAD, with "-dirty" when tracked files differ; empty outside git."""
+    try:
+        head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=20)
+        status = subprocess.run(
+            ["git", "-C", str(root), "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return head.stdout.strip() + ("-dirty" if status.stdout.strip() else "") if head.returncode == 0 else ""
+
+
+def _file_sha(path: Path) -> str:
+    return blake3(path.read_bytes()).hexdigest(16) if path.is_file() else ""
+
+
+def same_as_champion(paths: Paths, release: Release) -> bool:
+    """Whether the stages came out where the champion already is."""
+    live = champion(paths)
+    return live is not None and live.sha == release.sha
+
+
+def gate(paths: Paths, params: Params, release: Release) -> Verdict:
+    """Judge the candidate's scores against the floors and the champion's scores. Raises CannotJudge."""
+    live = champion(paths)
+    baseline = paths.releases / live.evaluation / "evaluation" if live else None
+    return judge_folders(baseline, paths.data / "evaluation", params.gate, index=release.index.name)
+
+
+def keep_evidence(paths: Paths, release: Release) -> None:
+    """Copy what the verdict rests on beside the releases, so that the next night can be compared with it."""
+    folder = paths.releases / release.evaluation
+    for name in EVIDENCE:
+        source, target = paths.data / name, folder / name
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            fsync_dir(target.parent)
+
+
+def register(paths: Paths, params: Params, release: Release, verdict: Verdict, *, tags: dict[str, str]) -> Release:
+    """Give the candidate its number: a version of the registered model, and a file beside the other releases."""
+    reason = verdict.verdict + (": " + "; ".join(verdict.reasons) if verdict.reasons else "")
+    keep_evidence(paths, release)
+    folder = paths.releases / release.evaluation / "evaluation"
+    made = registry.record(
+        paths,
+        replace(release, reason=reason),
+        params=asdict(params) | {"sources": [s.name for s in params.sources]},
+        tags={
+            "gate": verdict.verdict,
+            "git_sha": release.git_sha,
+            "dvc_lock": release.dvc_lock_sha,
+            "data_sha": release.index.digest,
+            **tags,
+        },
+        artifacts=[
+            folder / "scores.json",
+            folder / "by_query.jsonl",
+            paths.root / "dvc.lock",
+            paths.root / "params.yaml",
+        ],
+    )
+    made = replace(made, reason=reason)
+    save_release(paths, made)
+    if verdict.verdict != "pass":
+        registry.set_aliases(paths, {registry.CHALLENGER: made.number})
+    return made
+
+
+def leave_live_counts(paths: Paths, params: Params) -> None:
+    """Tell tomorrow's validation how much was live tonight."""
+    counts = document_counts(paths)
+    write_json(
+        paths.data / "live.json", {"documents": counts["seen"], "chunks": read_json(paths.data / "index.json")["chunks"]}
+    )
+    open_store(params.index, paths)
+
+
+def document_counts(paths: Paths, before: Release | None = None) -> dict[str, int]:
+    """Count tonight's documents, and what changed against the manifest of a release."""
+    tonight = _manifest(paths.data / "sources" / "manifest.parquet")
+    live = _manifest(paths.releases / before.evaluation / "sources" / "manifest.parquet") if before else {}
+    quarantined = {row["uri"] for name in ("ingest", "validate") for row in quarantine_rows(paths, name)}
+    return {
+        "seen": len(tonight),
+        "changed": sum(live.get(uri) != sha for uri, sha in tonight.items()),
+        "deleted": sum(uri not in tonight for uri in live),
+        "quarantined": len(quarantined),
+    }
+
+
+def _manifest(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, columns=["uri", "sha"])
+    return dict(zip(table["uri"].to_pylist(), table["sha"].to_pylist(), strict=True))
+
+
+def quarantine_rows(paths: Paths, stage: str) -> list[dict[str, Any]]:
+    """Read the quarantine of one stage: ingest, validate or chunks."""
+    path = paths.data / "quarantine" / f"{stage}.jsonl"
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+
+
+def stage_stats(paths: Paths, ran: dict[str, bool]) -> dict[str, dict[str, Any]]:
+    """Collect what each stage that ran tonight said of itself; a skipped one cost nothing."""
+    return {
+        name: (read_json(paths.state / "stages" / f"{name}.json") or {}) if did else {"skipped": True, "seconds": 0.0}
+        for name, did in ran.items()
+    }

@@ -1,0 +1,183 @@
+"""The nightly flow: walk dvc.yaml's graph, judge, register, publish, report.
+
+Run it with `ragkeep nightly`; `ragkeep schedule` serves it on a cron, prefect.yaml deploys it to a server. Start reading
+at `nightly` below; the decisions are in flows/night.py, the switch in flows/publish.py.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+from prefect.transactions import Transaction, transaction
+
+from evaluation.gate import Verdict
+from ragkeep.config import Params, Paths, find_project, load_params
+from ragkeep.errors import RagkeepError
+from ragkeep.releases import champion, pointer, read_release
+from ragkeep.stores import open_store
+from ragkeep.types import Release
+
+from . import night, report
+from .graph import StageFailed, reproduce, stages
+from .lease import Lease, hold
+from .publish import prune_versions, recover, switch
+from .unchanged import fingerprint, last_result, remember, unchanged_result
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How often a stage is tried and how long it may take."""
+
+    retries: int = 1
+    timeout_s: float = 3600.0
+
+
+LIMITS = {
+    "scan": Limits(retries=2, timeout_s=1800),
+    "ingest": Limits(timeout_s=4 * 3600),
+    "validate": Limits(retries=0),
+    "validate_chunks": Limits(retries=0),
+    "embed": Limits(retries=2, timeout_s=12 * 3600),
+    "index": Limits(retries=2, timeout_s=4 * 3600),
+    "evaluate": Limits(timeout_s=2 * 3600),
+}
+
+
+def _worth_another_try(_task: Any, _run: Any, state: Any) -> bool:
+    """A stage that says what is wrong (bad input, wrong key) says it again; only what broke otherwise is retried."""
+    error = state.result(raise_on_failure=False)
+    return not isinstance(error, RagkeepError) or (isinstance(error, StageFailed) and error.transient)
+
+
+@task(cache_policy=NO_CACHE, retry_delay_seconds=2, retry_condition_fn=_worth_another_try)
+def run_stage(paths: Paths, stage: str, force: bool = False) -> bool:
+    """Reproduce one stage of dvc.yaml; return whether it had anything to do."""
+    return reproduce(paths.root, paths.state, stage, force=force)
+
+
+def _stage(paths: Paths, stage: str, *, force: bool = False) -> bool:
+    limits = LIMITS.get(stage, Limits())
+    named = run_stage.with_options(name=f"dvc:{stage}", retries=limits.retries, timeout_seconds=limits.timeout_s)
+    return named(paths, stage, force)
+
+
+def walk(paths: Paths, params: Params) -> dict[str, bool]:
+    """Run every stage in the graph's order; an index the store no longer holds is built again."""
+    ran = {}
+    for name in stages(paths.root):
+        ran[name] = _stage(paths, name)
+        if name == "index" and not night.receipt_holds(paths, params):
+            ran[name] = _stage(paths, name, force=True)
+    return ran
+
+
+@task(name="gate", cache_policy=NO_CACHE)
+def judge(paths: Paths, params: Params, release: Release) -> Verdict:
+    """Hold the candidate against the floors and the champion."""
+    verdict = night.gate(paths, params, release)
+    rows = [{"metric": name, **values} for name, values in sorted(verdict.metrics.items())]
+    create_table_artifact(table=rows, key="gate", description=f"{verdict.verdict}: {'; '.join(verdict.reasons)}")
+    return verdict
+
+
+@task(name="register", cache_policy=NO_CACHE)
+def register(paths: Paths, params: Params, release: Release, verdict: Verdict) -> Release:
+    """Make the candidate a version of the registered model."""
+    return night.register(paths, params, release, verdict, tags={"prefect.flow_run_id": str(flow_run.id or "")})
+
+
+@task(name="publish", cache_policy=NO_CACHE)
+def publish(paths: Paths, params: Params, release: Release, lease: Lease) -> None:
+    """Make the release the champion."""
+    switch(paths, open_store(params.index, paths), release, lease=lease, action="publish", reason=release.reason)
+
+
+@publish.on_rollback
+def unpublish(txn: Transaction) -> None:
+    """Put back what answered before, when the published release does not."""
+    before, paths, params, lease = (txn.get(k) for k in ("before", "paths", "params", "lease"))
+    if before is not None:
+        old = read_release(paths, before)
+        switch(paths, open_store(params.index, paths), old, lease=lease, action="rollback", reason="did not answer")
+
+
+@task(name="canary", cache_policy=NO_CACHE)
+def canary(paths: Paths, params: Params) -> int:
+    """Ask the published release through the readers' own path; raise when it does not answer."""
+    from ragkeep.app import open_release
+
+    with open_release(paths, params) as assistant:
+        return len(assistant.search("how do I start?", mode="hybrid"))
+
+
+def _publish(paths: Paths, params: Params, release: Release, lease: Lease) -> None:
+    at = pointer(paths)
+    with transaction() as txn:
+        # the hook reads these, and a value set after the task call would come too late
+        for key, value in (("before", at.number if at else None), ("paths", paths), ("params", params), ("lease", lease)):
+            txn.set(key, value)
+        publish(paths, params, release, lease)
+        canary(paths, params)
+    night.leave_live_counts(paths, params)
+    prune_versions(paths, open_store(params.index, paths), params)
+
+
+def _held(paths: Paths, lease: Lease | None) -> AbstractContextManager[Lease]:
+    return nullcontext(lease) if lease else hold(paths.state / "lease.sqlite")
+
+
+@flow(name="nightly", validate_parameters=False)
+def nightly(lease: Lease | None = None, force: bool = False) -> dict[str, Any]:
+    """Run the night; return the JSON contract of `ragkeep nightly`. Raises Busy, StageFailed, CannotJudge."""
+    began = time.monotonic()
+    paths = find_project()
+    params = load_params(paths.params)
+    with _held(paths, lease) as held:
+        recover(paths, lambda: open_store(params.index, paths), lease=held)
+        marks = fingerprint(paths, params)
+        last = None if force else last_result(paths, params, marks)
+        if last is not None:
+            return unchanged_result(last, began)
+        try:
+            return _night(paths, params, held, marks=marks, began=began)
+        except RagkeepError as error:
+            report.write_failure(paths, error, began=began)
+            raise
+
+
+def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str], began: float) -> dict[str, Any]:
+    live = champion(paths)
+    ran = walk(paths, params)
+    release = night.candidate(paths, params)
+    unchanged = night.same_as_champion(paths, release)
+    verdict = judge(paths, params, release)
+    if not unchanged:
+        release = register(paths, params, release, verdict)
+    elif live is not None:
+        release = live
+    published = not unchanged and verdict.verdict == "pass"
+    if published:
+        _publish(paths, params, release, lease)
+    stats = night.stage_stats(paths, ran)
+    result = {
+        "release": str(release.number) if published or unchanged else (str(live.number) if live else None),
+        "published": published,
+        "verdict": "unchanged" if unchanged else verdict.verdict,
+        "documents": night.document_counts(paths, live),
+        "chunks": {"total": release.index.chunks, "embedded": stats.get("embed", {}).get("embedded", 0)},
+        "scores": release.scores,
+        "seconds": round(time.monotonic() - began, 2),
+    }
+    page = report.write(paths, params, release, verdict, result=result, stats=stats, live=live)
+    result["report"] = str(page)
+    create_markdown_artifact(report.markdown(page), key="night", description="what the night found")
+    if published or unchanged:
+        remember(paths, marks, result)
+    return result
