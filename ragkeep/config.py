@@ -112,6 +112,9 @@ class AnswerParams:
     generator: str = "extractive"
     max_sentences: int = 4
     min_support: float = 0.5
+    context_tokens: int = 3000
+    max_tokens: int = 512
+    temperature: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

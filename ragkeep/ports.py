@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -144,11 +144,26 @@ class Delta:
     usage: Usage | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a generator is asked: snippet `[n]` in the last message is `hits[n - 1]`.
+
+    A language model reads `messages`; an extractive generator reads `question` and `hits`.
+    """
+
+    question: str
+    hits: tuple[Hit, ...]
+    messages: tuple[Message, ...]
+
+
 class Generator(Protocol):
-    """Messages to a streamed text. Context snippets arrive numbered in the user message; see prompts.py."""
+    """A request to a streamed text that marks each claim with the snippet it rests on: `claim [n]`.
+
+    What the snippets do not answer is answered with prompts.NOT_FOUND and nothing else.
+    """
 
     name: str
 
-    def stream(self, messages: Sequence[Message], *, max_tokens: int, temperature: float) -> AsyncIterator[Delta]:
-        """Yield the answer piece by piece; closing the iterator stops the work."""
+    def stream(self, request: Request, *, max_tokens: int, temperature: float) -> AsyncGenerator[Delta, None]:
+        """Yield the answer piece by piece, the last one with its usage; `aclose()` stops the work."""
         ...
