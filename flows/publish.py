@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -117,8 +116,8 @@ def rollback(paths: Paths, store: VectorStore, *, lease: Lease, reason: str) -> 
     return release
 
 
-def prune_versions(paths: Paths, store: VectorStore, params: Params, *, grace_s: float = 0.0) -> list[str]:
-    """Drop index versions that no recent release needs; return their names.
+def unneeded_versions(paths: Paths, store: VectorStore, params: Params) -> list[str]:
+    """Name the index versions that no recent release needs.
 
     The champion's, the previous one's and those of the `index.keep` newest releases stay.
     """
@@ -127,9 +126,12 @@ def prune_versions(paths: Paths, store: VectorStore, params: Params, *, grace_s:
     releases = all_releases(paths)
     keep = {r.index.name for r in releases[: params.index.keep]}
     keep |= {r.index.name for r in releases if r.number in numbers}
-    gone = [v.name for v in store.versions(params.index.alias) if v.name not in keep]
-    if gone and grace_s:
-        time.sleep(grace_s)  # searches begun on them end first
+    return [v.name for v in store.versions(params.index.alias) if v.name not in keep]
+
+
+def prune_versions(paths: Paths, store: VectorStore, params: Params) -> list[str]:
+    """Drop the index versions that no recent release needs; return their names."""
+    gone = unneeded_versions(paths, store, params)
     for name in gone:
         store.drop(name)
     return gone

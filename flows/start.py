@@ -1,0 +1,94 @@
+"""What the command line calls: decide before Prefect is imported whether there is anything to do, then start it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from ragkeep.config import Params, Paths
+from ragkeep.stores import open_store
+from ragkeep.types import Release
+
+from .lease import hold
+from .unchanged import fingerprint, last_result, unchanged_result
+
+
+def prefect_settings(paths: Paths) -> None:
+    """Keep Prefect's files in the project, its telemetry off, and give its server time on a slow machine."""
+    defaults = {
+        "PREFECT_HOME": str(paths.state / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+        "DO_NOT_TRACK": "1",
+    }
+    for key, value in defaults.items():
+        os.environ.setdefault(key, value)
+
+
+def start(paths: Paths, params: Params, *, force: bool = False) -> dict[str, Any]:
+    """Run the night, or say that nothing changed. Raises Busy, and what the stages raise."""
+    began = time.monotonic()
+    with hold(paths.state / "lease.sqlite") as lease:
+        last = None if force else last_result(paths, params, fingerprint(paths, params))
+        if last is not None:
+            return unchanged_result(last, began)
+        prefect_settings(paths)
+        from .nightly import nightly
+
+        result: dict[str, Any] = nightly(lease=lease, force=True)
+        return result
+
+
+def move(paths: Paths, params: Params, action: str, **options: Any) -> Release:
+    """Promote a release or roll back, under the lease."""
+    from .publish import promote, recover, rollback
+
+    with hold(paths.state / "lease.sqlite") as lease:
+        store = open_store(params.index, paths)
+        recover(paths, lambda: store, lease=lease)
+        return {"promote": promote, "rollback": rollback}[action](paths, store, lease=lease, **options)
+
+
+def serve(*, cron: str, timezone: str) -> None:
+    """Serve the nightly on a cron from this process."""
+    from ragkeep.config import find_project
+
+    prefect_settings(find_project())
+    from prefect.client.schemas.schedules import CronSchedule
+
+    from .nightly import nightly
+
+    nightly.serve(name="nightly", schedules=[CronSchedule(cron=cron, timezone=timezone)], limit=1)
+
+
+def prune(paths: Paths, params: Params, *, dry_run: bool, keep_reports: int = 60) -> dict[str, list[str]]:
+    """Remove index versions nothing needs, old reports and the evidence of releases whose index is gone."""
+    from .publish import prune_versions, unneeded_versions
+
+    with hold(paths.state / "lease.sqlite"):
+        store = open_store(params.index, paths)
+        versions = unneeded_versions(paths, store, params)
+        reports = sorted(paths.reports.glob("*.html"))[:-keep_reports]
+        if not dry_run:
+            prune_versions(paths, store, params)
+            for page in reports:
+                page.unlink()
+    return {"versions": versions, "reports": [str(p) for p in reports], "temporary": _leftovers(paths, dry_run=dry_run)}
+
+
+def _leftovers(paths: Paths, *, dry_run: bool) -> list[str]:
+    """Temporary files of killed runs, older than a day."""
+    old = [
+        path
+        for folder in (paths.state, paths.data)
+        for path in folder.rglob(".*.tmp")
+        if path.is_file() and time.time() - path.stat().st_mtime > 86400
+    ]
+    for path in old:
+        if not dry_run:
+            Path(path).unlink(missing_ok=True)
+    return [str(p) for p in old]
