@@ -41,8 +41,8 @@ def stages(root: Path) -> list[str]:
 
     with _repo(root) as repo:
         graph = repo.index.graph  # an edge points from a stage to what it needs
-        ordered = networkx.lexicographical_topological_sort(graph.reverse(copy=True), key=lambda s: s.addressing)
-        return [stage.addressing for stage in ordered]
+        ordered = networkx.lexicographical_topological_sort(graph.reverse(copy=True), key=lambda s: s.name)
+        return [stage.name for stage in ordered]
 
 
 def reproduce(root: Path, state: Path, stage: str, *, force: bool = False) -> bool:
@@ -57,7 +57,7 @@ def reproduce(root: Path, state: Path, stage: str, *, force: bool = False) -> bo
     note.unlink(missing_ok=True)
     with _repo(root) as repo:
         try:
-            return bool(repo.reproduce(stage, single_item=True, force=force))
+            return bool(repo.reproduce(f"{root / 'dvc.yaml'}:{stage}", single_item=True, force=force))
         except DvcException as error:
             said = read_json(note)
             if said:

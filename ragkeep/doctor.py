@@ -60,7 +60,7 @@ def _sources(paths: Paths, params: Params) -> str:
     return ", ".join(s.name for s in params.sources)
 
 
-def _model(paths: Paths, params: Params) -> str:
+def _model(_paths: Paths, params: Params) -> str:
     if params.embed.backend != "minilm":
         return f"{params.embed.backend} {params.embed.model}".strip()
     from .models import packaged_minilm
