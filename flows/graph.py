@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -39,7 +40,7 @@ def stages(root: Path) -> list[str]:
     """List the stages of dvc.yaml in an order that respects their dependencies. Takes 1-2 CPU seconds."""
     import networkx
 
-    with _repo(root) as repo:
+    with contextlib.chdir(root), _repo(root) as repo:  # DVC names stages relative to where it stands
         graph = repo.index.graph  # an edge points from a stage to what it needs
         ordered = networkx.lexicographical_topological_sort(graph.reverse(copy=True), key=lambda s: s.name)
         return [stage.name for stage in ordered]
@@ -55,9 +56,9 @@ def reproduce(root: Path, state: Path, stage: str, *, force: bool = False) -> bo
     mend_rwlock(root)
     note = state / "stages" / f"{stage}.error.json"
     note.unlink(missing_ok=True)
-    with _repo(root) as repo:
+    with contextlib.chdir(root), _repo(root) as repo:
         try:
-            return bool(repo.reproduce(f"{root / 'dvc.yaml'}:{stage}", single_item=True, force=force))
+            return bool(repo.reproduce(stage, single_item=True, force=force))
         except DvcException as error:
             said = read_json(note)
             if said:
