@@ -11,8 +11,14 @@ import math
 import re
 import unicodedata
 from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .stem import porter
+
+Weight = TypeVar("Weight", float, NDArray[np.float64])
 
 VERSION = "1"
 """Part of an index version's name: change it whenever terms or weights change."""
@@ -23,7 +29,7 @@ B = 0.75
 _STOP = frozenset(
     """a an and are as at be but by for if in into is it no not of on or such that the their then there these they
     this to was will with what which who whom whose how when where why do does did can could should would i you your my
-    me we our from have has had he she his her its were been being am also than so""".split()
+    me we our from have has had he she his her its were been being am also than so""".split()  # noqa: SIM905
 )
 _WORD = re.compile(r"\w+(?:\.\w+)*")
 # readLines -> read Lines, HTTPServer -> HTTP Server; digits stay with their word: utf8, p53, base64
@@ -67,6 +73,6 @@ def idf(documents: int, containing: int) -> float:
     return math.log(1 + (documents - containing + 0.5) / (containing + 0.5))
 
 
-def saturation(count: float, length: float, mean_length: float) -> float:
+def saturation(count: Weight, length: Weight, mean_length: float) -> Weight:
     """Weigh how often a term stands in a text of `length` terms: BM25, Robertson and Zaragoza 2009, section 3.3."""
     return count * (K1 + 1) / (count + K1 * (1 - B + B * length / mean_length))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 
 from .ports import Delta, Request
+from .stores.memory import MemoryStore as MemoryStore
+from .stores.memory import memory_store as memory_store
 from .types import Usage
 
 

@@ -1,0 +1,86 @@
+"""Two legs to one ranking, the same way in every store, and the weight that serves the dev questions best.
+
+Convex combination after Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval",
+arXiv 2210.11934, section 4; reciprocal rank fusion after Cormack, Clarke and Buettcher, SIGIR 2009.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .types import Fusion, Legs
+
+Scores = NDArray[np.float32]
+
+_RRF_K = 60
+WEIGHTS = tuple(step / 20 for step in range(21))
+"""What `tune_weight` tries; 0 and 1, the single legs, are among them."""
+
+
+def fuse(legs: Legs, fusion: Fusion) -> Scores:
+    """Score each candidate of `legs`: float32 (n,). At weight 1 (0) they order as the vector (keyword) leg does."""
+    if not len(legs.ids):
+        return np.zeros(0, np.float32)
+    scale = _reciprocal_ranks if fusion.method == "rrf" else _spread
+    vector, keyword = scale(legs.vector), np.where(legs.keyword > 0, scale(legs.keyword), 0)
+    return (fusion.weight * vector + (1 - fusion.weight) * keyword).astype(np.float32)
+
+
+def ranking(scores: Scores, k: int) -> NDArray[np.intp]:
+    """Return the positions of the k best scores, best first, equal scores in order of position."""
+    if k >= len(scores):
+        return np.argsort(-scores, kind="stable")
+    cut = np.partition(scores, -k)[-k] if k > 0 else np.inf
+    kept = np.flatnonzero(scores >= cut)
+    return kept[np.argsort(-scores[kept], kind="stable")[:k]]
+
+
+def _spread(scores: Scores) -> Scores:
+    low, high = scores.min(), scores.max()
+    return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
+
+
+def _reciprocal_ranks(scores: Scores) -> Scores:
+    ranks = np.empty(len(scores), np.float32)
+    ranks[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+    return np.float32(1) / (_RRF_K + ranks)
+
+
+def tune_weight(
+    legs: Sequence[Legs], relevant: Sequence[Mapping[str, float]], *, method: str = "convex", k: int = 10
+) -> float:
+    """Return the vector leg's weight with the best mean nDCG@k over questions; of a plateau, its middle.
+
+    `relevant[i]` maps the chunk ids that answer question i to their gains. A chunk that neither leg found counts as
+    missed. Both single legs are tried, so on these questions no leg alone is better. Without questions: the default.
+    """
+    if not legs:
+        return Fusion().weight
+    means = weight_curve(legs, relevant, method=method, k=k)
+    best = np.flatnonzero(means >= means.max() - 1e-9)
+    run = max(np.split(best, np.flatnonzero(np.diff(best) > 1) + 1), key=len)
+    return WEIGHTS[int(run[(len(run) - 1) // 2])]
+
+
+def weight_curve(
+    legs: Sequence[Legs], relevant: Sequence[Mapping[str, float]], *, method: str = "convex", k: int = 10
+) -> NDArray[np.float64]:
+    """Return the mean nDCG@k at each of WEIGHTS: float64 (21,)."""
+    rows = [_curve(one, gains, method, k) for one, gains in zip(legs, relevant, strict=True)]
+    return np.asarray(np.mean(rows, axis=0), np.float64)
+
+
+def _curve(legs: Legs, gains: Mapping[str, float], method: str, k: int) -> list[float]:
+    gain = np.array([gains.get(id_, 0.0) for id_ in legs.ids])
+    ideal = _dcg(np.sort(np.array(list(gains.values()), float))[::-1][:k])
+    if not ideal or not gain.any():
+        return [0.0] * len(WEIGHTS)
+    fusions = [Fusion("rrf" if method == "rrf" else "convex", weight) for weight in WEIGHTS]
+    return [float(_dcg(gain[ranking(fuse(legs, fusion), k)]) / ideal) for fusion in fusions]
+
+
+def _dcg(gains: NDArray[np.float64]) -> float:
+    return float((gains / np.log2(np.arange(2, len(gains) + 2))).sum())

@@ -1,0 +1,150 @@
+"""What a search reads: one workspace of one sealed version as flat files, mapped into memory, nothing parsed at open.
+
+Vectors, postings with their finished BM25 weights, filter columns and rows; row numbers follow the order of the
+chunk ids, so ties break by id. Searches are exact: every row is scored. Why not the table's own indexes:
+docs/adr/0002-store.md. `segment_build.py` writes these files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from ..analysis import terms
+from ..fusion import fuse, ranking
+from ..types import Chunk, Hit, Legs, Query
+from .strings import Strings, encoded, mapped
+
+FILTERS = ("source", "language", "kind", "uri", "document_id")
+
+Mask = NDArray[np.bool_]
+Scores = NDArray[np.float32]
+Rows = NDArray[np.intp]
+
+
+class Segment:
+    """The searchable rows of one workspace under `folder`. Safe to share between threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ids = Strings(folder / "ids")
+        self._terms = Strings(folder / "terms")
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def _array(self, name: str) -> NDArray[Any]:
+        array: NDArray[Any] = np.load(self._folder / f"{name}.npy", mmap_mode="r").view(np.ndarray)
+        return array
+
+    @cached_property
+    def _vectors(self) -> Scores:
+        return self._array("vectors")
+
+    @cached_property
+    def _postings(self) -> tuple[NDArray[np.int64], NDArray[np.int32], Scores]:
+        return self._array("starts"), self._array("rows"), self._array("weights")
+
+    @cached_property
+    def _chunks(self) -> tuple[NDArray[np.int64], bytes | memoryview]:
+        return self._array("chunks"), mapped(self._folder / "chunks.bin")
+
+    @cached_property
+    def _columns(self) -> dict[str, tuple[Strings, NDArray[np.int32]]]:
+        return {name: (Strings(self._folder / f"values-{name}"), self._array(f"codes-{name}")) for name in FILTERS}
+
+    def load(self) -> None:
+        """Map every file now, so that a later search does not depend on their names. Raises FileNotFoundError."""
+        _ = self._vectors, self._postings, self._chunks, self._columns
+        for strings in (self._ids, self._terms, *(values for values, _ in self._columns.values())):
+            strings.load()
+
+    @property
+    def dim(self) -> int:
+        """Length of the vectors."""
+        return int(self._vectors.shape[1])
+
+    def search(self, query: Query) -> list[Hit]:
+        """Answer a query whose `workspace` is this segment's."""
+        allowed = self._allowed(query.filters)
+        if query.mode == "vector":
+            rows, scores = _best(self._cosines(query, allowed), query.k, -np.inf)
+        elif query.mode == "keyword":
+            rows, scores = _best(self._bm25(query.text, allowed), query.k, 0)
+        else:
+            candidates, vector, keyword = self._legs(query, allowed)
+            fused = fuse(Legs(tuple("" for _ in candidates), vector, keyword), query.fusion)
+            order = ranking(fused, query.k)
+            rows, scores = candidates[order], fused[order]
+        return [Hit(self._chunk(int(row)), float(score)) for row, score in zip(rows, scores, strict=True)]
+
+    def legs(self, query: Query) -> Legs:
+        """Return both legs, see `ports.VectorStore.legs`."""
+        rows, vector, keyword = self._legs(query, self._allowed(query.filters))
+        return Legs(tuple(self._ids[int(row)].decode() for row in rows), vector, keyword)
+
+    def _legs(self, query: Query, allowed: Mask | None) -> tuple[Rows, Scores, Scores]:
+        cosines, bm25 = self._cosines(query, allowed), self._bm25(query.text, allowed)
+        near, _ = _best(cosines, query.candidates, -np.inf)
+        worded, _ = _best(bm25, query.candidates, 0)
+        rows = np.union1d(near, worded)
+        return rows, cosines[rows], bm25[rows]
+
+    def _allowed(self, filters: dict[str, str]) -> Mask | None:
+        mask: Mask | None = None
+        for name, value in filters.items():
+            values, codes = self._columns[name]
+            same: Mask = codes == values.find(encoded(value))
+            mask = same if mask is None else mask & same
+        return mask
+
+    def _cosines(self, query: Query, allowed: Mask | None) -> Scores:
+        assert query.vector is not None
+        vector = np.ascontiguousarray(query.vector, np.float32)
+        if allowed is None:
+            return np.asarray(self._vectors @ vector)
+        cosines = np.full(len(self), -np.inf, np.float32)
+        rows = np.flatnonzero(allowed)
+        # gathering rows costs about four times reading them in place
+        cosines[rows] = self._vectors[rows] @ vector if len(rows) * 4 < len(self) else (self._vectors @ vector)[rows]
+        return cosines
+
+    def _bm25(self, text: str, allowed: Mask | None) -> Scores:
+        starts, rows, weights = self._postings
+        scores = np.zeros(len(self), np.float32)
+        for term, times in sorted(Counter(terms(text)).items()):
+            found = self._terms.find(encoded(term))
+            if found >= 0:
+                span = slice(starts[found], starts[found + 1])
+                scores[rows[span]] += weights[span] * times if times > 1 else weights[span]
+        if allowed is not None:
+            scores[~allowed] = 0
+        return scores
+
+    def _chunk(self, row: int) -> Chunk:
+        spans, data = self._chunks
+        return unpack(bytes(data[spans[row, 0] : spans[row, 1]]))
+
+
+def _best(scores: Scores, k: int, above: float) -> tuple[Rows, Scores]:
+    """Return rows and scores of the k best above a bound, best first."""
+    rows = ranking(scores, k)
+    rows = rows[scores[rows] > above]
+    return rows, scores[rows]
+
+
+def pack(chunk: Chunk) -> bytes:
+    """One chunk as a JSON list in the order of its fields."""
+    return orjson.dumps([getattr(chunk, name) for name in Chunk.__slots__])
+
+
+def unpack(data: bytes) -> Chunk:
+    """Undo `pack`."""
+    values = dict(zip(Chunk.__slots__, orjson.loads(data), strict=True))
+    return Chunk(**{**values, "span": tuple(values["span"]), "lines": tuple(values["lines"])})
