@@ -1,5 +1,6 @@
 """The golden sets: enough questions, and every label still points at something that exists."""
 
+import ast
 import json
 import os
 import shutil
@@ -96,6 +97,13 @@ def test_every_name_and_quote_is_in_the_other_standard_libraries(version: str) -
     command = [python(version), str(Path(stdlib_names.__file__)), str(SETS / "stdlib.jsonl")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_no_label_is_a_class_so_long_that_most_of_it_answers_something_else() -> None:
+    found = {name: stdlib_names.find(name) for name in stdlib_names.names(SETS / "stdlib.jsonl")}
+    classes = {name: at[1] for name, at in found.items() if at and isinstance(at[1], ast.ClassDef)}
+    long = {name for name, node in classes.items() if (node.end_lineno or 0) - node.lineno >= 160}
+    assert long <= {"http.HTTPStatus"}
 
 
 def test_a_name_that_is_not_there_is_noticed() -> None:
