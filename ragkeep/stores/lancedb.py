@@ -18,6 +18,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from ..files import fsync_dir, read_json, write_json
 from ..types import Chunk, EmbeddedBatch, Hit, IndexVersion, Legs, Query, ids_digest
 from .durable import Claim, drop_torn_manifests, sync_tree
 from .reading import Reader, check_query
+from .segment import Segment
 
 
 def open_store(path: Path) -> LanceStore:
@@ -65,7 +67,7 @@ class LanceStore:
         """See `ports.VectorStore.write`."""
         folder = self._unsealed(index)
         _check_batch(batch, index, read_json(folder / "version.json")["dim"])
-        known = self._ids(index)
+        known = self._known.setdefault(index, set())
         fresh: dict[str, int] = {}
         for row, chunk in enumerate(batch.chunks):
             if chunk.id not in known:
@@ -97,20 +99,18 @@ class LanceStore:
         fsync_dir(folder)
 
     def ids(self, index: str) -> Iterable[str]:
-        """See `ports.VectorStore.ids`."""
+        """See `ports.VectorStore.ids`; read from the search files where they are, which costs no import of lancedb."""
         self._require(index)
-        return iter(sorted(self._ids(index)))
-
-    def _ids(self, index: str) -> set[str]:
-        if index not in self._known:
-            self._known[index] = {chunk_id for _, chunk_id in _keys(self._folder(index))}
-        return self._known[index]
+        folder = self._folder(index)
+        if (folder / "search").is_dir():
+            return chain.from_iterable(Segment(part).ids() for part in sorted((folder / "search").iterdir()))
+        return (chunk_id for _, chunk_id in _keys(folder))
 
     def seal(self, version: IndexVersion) -> None:
         """See `ports.VectorStore.seal`."""
         folder = self._folder(version.name)
         self._require(version.name)
-        ids = self._ids(version.name)
+        ids = [chunk_id for _, chunk_id in _keys(folder)]
         if len(ids) != version.chunks or ids_digest(ids) != version.digest:
             raise ReceiptMismatch(
                 f"index {version.name} holds {len(ids)} chunks with digest {ids_digest(ids)}, its receipt says "
@@ -155,7 +155,6 @@ class LanceStore:
                     raise IndexLive(f"index {index} is live as {pointer.stem}: swap the alias first")
             (folder / "receipt.json").unlink(missing_ok=True)
         self._release(index)
-        self._known.pop(index, None)
         _remove(folder)
         self._sweep()
 
@@ -200,6 +199,7 @@ class LanceStore:
                 raise StoreError(f"index {index} is being built by another process: wait for it, or stop it")
             self._claims[index] = claim
             drop_torn_manifests(folder / "table")
+            self._known[index] = {chunk_id for _, chunk_id in _keys(folder)}
         return folder
 
     def _receipt(self, index: str) -> IndexVersion | None:
@@ -221,6 +221,7 @@ class LanceStore:
                     claim.release()
 
     def _release(self, index: str) -> None:
+        self._known.pop(index, None)
         claim = self._claims.pop(index, None)
         if claim is not None:
             claim.release()

@@ -8,6 +8,7 @@ docs/adr/0002-store.md. `segment_build.py` writes these files.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,10 @@ class Segment:
         _ = self._vectors, self._postings, self._chunks, self._columns
         for strings in (self._ids, self._terms, *(values for values, _ in self._columns.values())):
             strings.load()
+
+    def ids(self) -> Iterator[str]:
+        """Yield the chunk ids in order."""
+        return (self._ids[row].decode() for row in range(len(self._ids)))
 
     @property
     def dim(self) -> int:
