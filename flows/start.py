@@ -50,7 +50,9 @@ def move(paths: Paths, params: Params, action: str, **options: Any) -> Release:
     with hold(paths.state / "lease.sqlite") as lease:
         store = open_store(params.index, paths)
         recover(paths, lambda: store, lease=lease)
-        return {"promote": promote, "rollback": rollback}[action](paths, store, lease=lease, **options)
+        if action == "rollback":
+            return rollback(paths, store, lease=lease, **options)
+        return promote(paths, store, lease=lease, **options)
 
 
 def serve(*, cron: str, timezone: str) -> None:

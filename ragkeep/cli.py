@@ -196,7 +196,7 @@ def search(
             leg: Any = "keyword" if mode == "bm25" else mode
             hits = assistant.search(_question(text), mode=leg, k=k, workspace=workspace)
             release = str(assistant.release.number)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "uri": h.chunk.uri, "lines": list(h.chunk.lines), "score": round(float(h.score), 6),
             "context": h.chunk.context, "text": h.chunk.text,

@@ -1,0 +1,131 @@
+"""Gather what a night left behind and write its page and its summary; evaluation/report.py draws them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from evaluation.gate import Verdict
+from evaluation.report import render_markdown, render_report
+from evaluation.report_data import NightReport
+from ragkeep.config import Params, Paths
+from ragkeep.files import read_json, write_text
+from ragkeep.releases import all_releases
+from ragkeep.types import Release
+
+from .night import quarantine_rows
+
+SHOWN_PACKAGES = (
+    "ragkeep",
+    "prefect",
+    "dvc",
+    "mlflow",
+    "lancedb",
+    "openvino",
+    "great-expectations",
+    "ragas",
+    "ir-measures",
+)
+
+
+def write(
+    paths: Paths,
+    params: Params,
+    release: Release,
+    verdict: Verdict,
+    *,
+    result: dict[str, Any],
+    stats: dict[str, dict[str, Any]],
+    live: Release | None,
+) -> Path:
+    """Write `<state>/reports/<time>.html` and `.md`; return the page's path."""
+    evaluation = paths.data / "evaluation"
+    night = NightReport(
+        title=paths.root.name,
+        at=_now(),
+        metric=params.gate.metric,
+        tolerated=params.gate.slice_min_effect,
+        result=result,
+        verdict=verdict.as_json(),
+        scores=read_json(evaluation / "scores.json"),
+        by_query=_rows(evaluation / "by_query.jsonl"),
+        answers=_rows(evaluation / "answers.jsonl"),
+        stages=stats,
+        trend=_trend(paths, params.gate.metric),
+        release=asdict(release),
+        live=asdict(live) if live else None,
+        **_found(paths),
+    )
+    return _save(paths, night)
+
+
+def write_failure(paths: Paths, error: Exception, *, began: float) -> Path:
+    """Write the page of a night that stopped: why, and what it had found until then."""
+    stages = {p.stem: read_json(p) for p in sorted((paths.state / "stages").glob("*.json")) if ".error" not in p.name}
+    result = {"verdict": "fail", "published": False, "seconds": round(time.monotonic() - began, 2)}
+    return _save(
+        paths,
+        NightReport(title=paths.root.name, at=_now(), error=str(error), result=result, stages=stages, **_found(paths)),
+    )
+
+
+def _found(paths: Paths) -> dict[str, Any]:
+    """What ingest and validation left, whether or not the night came to its end."""
+    validation = {k: read_json(paths.data / "validation" / f"{k}.json") for k in ("documents", "chunks")}
+    near = (validation["documents"] or {}).get("near_duplicates") or {}
+    return {
+        "skipped": read_json(paths.data / "sources" / "skipped.json"),
+        "quarantine": [row for stage in ("ingest", "validate", "chunks") for row in quarantine_rows(paths, stage)],
+        "released": _rows(paths.data / "released.jsonl"),
+        "validation": validation,
+        "near_duplicates": near.get("pairs") if isinstance(near, dict) else near,
+        "versions": _versions(),
+    }
+
+
+def _save(paths: Paths, night: NightReport) -> Path:
+    page = paths.reports / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}.html"
+    write_text(page, render_report(night))
+    write_text(page.with_suffix(".md"), render_markdown(night))
+    return page
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def markdown(page: Path) -> str:
+    """Read the summary written beside a page."""
+    return page.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def _rows(path: Path) -> list[dict[str, Any]] | None:
+    if not path.is_file():
+        return None
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _trend(paths: Paths, metric: str) -> list[dict[str, Any]]:
+    """The main metric of every release, oldest first, with the interval its night measured."""
+    rows = []
+    for release in reversed(all_releases(paths)):
+        scores = read_json(paths.releases / release.evaluation / "evaluation" / "scores.json") or {}
+        found = scores.get("metrics", {}).get(metric, {})
+        rows.append({"release": release.number, "value": release.scores.get(metric), "ci": found.get("ci")})
+    return rows
+
+
+def _versions() -> dict[str, str]:
+    found = {"Python": platform.python_version()}
+    for name in SHOWN_PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
