@@ -122,6 +122,11 @@ class LanceStore:
         write_json(folder / "receipt.json", dataclasses.asdict(version))
         self._release(version.name)
 
+    def close(self) -> None:
+        """Give up the versions being built; another process may go on with them, or sweep them away."""
+        for index in list(self._claims):
+            self._release(index)
+
     # --- aliases and versions -----------------------------------------------------------------
 
     def swap(self, alias: str, index: str | None) -> str | None:
