@@ -120,7 +120,7 @@ def make_project(root: Path) -> Project:
     shutil.copy(ROOT / ".dvc" / "config", root / ".dvc")
     shutil.copy(ROOT / ".dvcignore", root)
     for room in ("ragkeep", "evaluation", "tasks", "flows"):
-        (root / room).symlink_to(ROOT / room)
+        shutil.copytree(ROOT / room, root / room, ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run(["git", "init", "-q", str(root)], check=True)
     keep = {k: v for k, v in os.environ.items() if not k.startswith(("RAGKEEP_", "PREFECT_", "MLFLOW_"))}
     return Project(root, {**keep, "PYTHONPATH": str(ROOT)})
