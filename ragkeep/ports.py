@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 from typing import Protocol
 
 from .config import ChunkParams
@@ -34,8 +34,11 @@ class Extract:
     meta: dict[str, object] | None = None
 
 
-Loader = Callable[[Path], Iterator[Extract]]
-"""Reads one file; runs in a child process with limits. Raises `loaders.Unreadable(reason, detail)`."""
+Loader = Callable[[PurePath, bytes], Iterator[Extract]]
+"""Reads one file, given its name and its bytes (the very bytes that were hashed: nothing is opened twice).
+
+Runs in a child process with limits. Raises `loaders.Unreadable(reason, detail)`.
+"""
 
 Chunker = Callable[[Document, ChunkParams], Iterator[Chunk]]
 """Cuts one document into chunks that cover it, in order."""
