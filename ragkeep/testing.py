@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 
+import numpy as np
+from blake3 import blake3
+
+from .config import EmbedParams
 from .ports import Delta, Request
 from .stores.memory import MemoryStore as MemoryStore
 from .stores.memory import memory_store as memory_store
-from .types import Usage
+from .types import Role, Usage, Vectors
 
 
 class ScriptedGenerator:
@@ -47,3 +53,42 @@ class ScriptedGenerator:
 def _words(text: str) -> Sequence[str]:
     pieces = text.split(" ")
     return [piece if n == 0 else f" {piece}" for n, piece in enumerate(pieces)] if text else []
+
+
+class HashEmbedder:
+    """An Embedder without weights: a text is the sum of one fixed random direction for each of its words.
+
+    Texts that share words are near each other, so retrieval over it finds what keyword search would; `calls` and
+    `texts` count the work it was asked to do. The same everywhere: directions come from a hash of the word.
+    """
+
+    name = "hash"
+    max_tokens = 256
+
+    def __init__(self, dim: int = 64) -> None:
+        self.dim = dim
+        self.fingerprint = f"hash-{dim}"
+        self.calls = 0
+        self.texts = 0
+
+    def embed(self, texts: Sequence[str], *, role: Role) -> Vectors:  # noqa: ARG002 - the port asks for it
+        """Return float32 (n, dim) with unit rows; a text without words points along the first axis."""
+        self.calls += 1
+        self.texts += len(texts)
+        out = np.zeros((len(texts), self.dim), np.float32)
+        for row, text in zip(out, texts, strict=True):
+            for word in re.findall(r"\w+", text.lower())[: self.max_tokens]:
+                row += self._direction(word)
+            if not row.any():
+                row[0] = 1.0
+            row /= np.linalg.norm(row)
+        return out
+
+    def _direction(self, word: str) -> Vectors:
+        data = blake3(word.encode("utf-8", "surrogatepass")).digest(self.dim)
+        return np.frombuffer(data, np.uint8).astype(np.float32) - 127.5
+
+
+def hash_embedder(params: EmbedParams, cache: Path) -> HashEmbedder:  # noqa: ARG001 - every factory gets both
+    """Make the HashEmbedder that `embed.backend: hash` names."""
+    return HashEmbedder()

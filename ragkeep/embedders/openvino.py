@@ -1,0 +1,235 @@
+"""Sentence encoders on the CPU with OpenVINO: the default embedder, without torch.
+
+The graph is built once from the safetensors and kept as OpenVINO IR under `<cache>/models/`, named by what it was made
+from; a later process only reads it back (about 0.2 CPU-s). Building an embedder reads configuration only: OpenVINO
+is imported and the model compiled at the first text.
+
+Rows of a batch have exactly equal lengths in tokens. So nothing is padded, no mask is computed, and a text's vector
+has the same bits whatever it was embedded with: each output of a matrix product sums over its own row in one order,
+whereas padding changes how the sums over tokens are split (measured: 1.5e-7 with padding, 0 without).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import EmbedParams
+from ..errors import ConfigError, ModelError
+from ..files import fsync_dir, fsync_file
+from ..models import (
+    MINILM_SHA256,
+    Encoder,
+    packaged_minilm,
+    read_encoder,
+    remembered_sha256,
+    verify,
+)
+from ..types import Role, Vectors, content_id
+
+WINDOW = 16384
+"""Texts tokenized and sorted at a time: bounds memory, and groups equal lengths."""
+_MAX_STREAMS = 16
+
+
+def minilm(params: EmbedParams, cache: Path) -> OpenVINOEmbedder:
+    """all-MiniLM-L6-v2 from its package; `params.model` must be empty. Raises ConfigError, ModelError."""
+    if params.model:
+        raise ConfigError(
+            f"embed.backend minilm takes no embed.model (it is {params.model!r}): use backend openvino or torch"
+        )
+    return OpenVINOEmbedder("minilm", read_encoder(packaged_minilm()), MINILM_SHA256, params, cache)
+
+
+def folder(params: EmbedParams, cache: Path) -> OpenVINOEmbedder:
+    """Any BERT-family sentence-transformers folder with safetensors. Raises ConfigError, ModelError."""
+    if not params.model:
+        raise ConfigError("embed.backend openvino needs embed.model: the path of a sentence-transformers folder")
+    encoder = read_encoder(Path(params.model).expanduser())
+    sha = remembered_sha256(encoder.weights, cache / "models" / "sha256.json")
+    return OpenVINOEmbedder(encoder.folder.resolve().name, encoder, sha, params, cache)
+
+
+def has_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 (avx512_bf16 or amx_bf16)."""
+    try:
+        info = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    flags = next((line.split() for line in info.splitlines() if line.startswith("flags")), [])
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
+
+
+def choose_precision(wanted: str, *, bf16: bool) -> str:
+    """Turn "auto" into what the processor does best without loss. Raises ConfigError for bf16 where it has none."""
+    if wanted == "auto":
+        return "bf16" if bf16 else "fp32"
+    if wanted == "bf16" and not bf16:
+        raise ConfigError(
+            "embed.precision bf16 needs a processor with avx512_bf16 or amx_bf16, and this one has neither: "
+            "use auto or fp32"
+        )
+    return wanted
+
+
+class OpenVINOEmbedder:
+    """An Embedder whose vectors do not depend on batching. Thread-safe once compiled; compiles at the first text."""
+
+    def __init__(self, name: str, encoder: Encoder, sha: str, params: EmbedParams, cache: Path) -> None:
+        self.name = name
+        self.dim = encoder.hidden
+        self.max_tokens = encoder.max_tokens
+        self.precision = choose_precision(params.precision, bf16=has_bf16())
+        self._encoder, self._sha, self._cache = encoder, sha, cache
+        self._batch_tokens = params.batch_tokens
+        self._tokenizer: Any = None
+        self._bulk: Any = None
+        self._single: Any = None
+        runtime = ".".join(metadata.version("openvino").split(".")[:2])
+        self.fingerprint = f"{name}-{sha[:8]}-openvino{runtime}-{self._variant()}-{self.max_tokens}{self._prompt_tag()}"
+
+    def embed(self, texts: Sequence[str], *, role: Role) -> Vectors:
+        """Return float32 (n, dim) with unit rows, in the order given."""
+        out = np.empty((len(texts), self.dim), np.float32)
+        for begin in range(0, len(texts), WINDOW):
+            self._window(texts[begin : begin + WINDOW], role, out[begin : begin + WINDOW])
+        return out
+
+    def _window(self, texts: Sequence[str], role: Role, out: Vectors) -> None:
+        prompt = self._encoder.prompts.get(role, "")
+        rows = self._tokenize([clean(prompt + text) for text in texts])
+        batches = list(equal_lengths([len(row) for row in rows], self._batch_tokens))
+        if len(batches) == 1 and self._bulk is None:
+            request = self._compiled_single().create_infer_request()
+            out[batches[0]] = request.infer({"ids": _stack(rows, batches[0])})[0]
+            return
+        queue = self._compiled_bulk()
+
+        def store(request: Any, where: list[int]) -> None:
+            out[where] = request.get_output_tensor().data
+
+        queue.set_callback(store)
+        for batch in batches:
+            queue.start_async({"ids": _stack(rows, batch)}, batch)
+        queue.wait_all()
+
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        if self._tokenizer is None:
+            from tokenizers import Tokenizer
+
+            self._tokenizer = Tokenizer.from_file(str(self._encoder.folder / "tokenizer.json"))
+            self._tokenizer.no_padding()
+            self._tokenizer.enable_truncation(self.max_tokens)
+        return [e.ids for e in self._tokenizer.encode_batch_fast(texts)]
+
+    def _compiled_single(self) -> Any:
+        if self._single is None:
+            self._single = self._compile(streams=1)
+        return self._single
+
+    def _compiled_bulk(self) -> Any:
+        if self._bulk is None:
+            import openvino as ov
+
+            streams = min(_cores(), _MAX_STREAMS)
+            compiled = self._compile(streams=streams)
+            self._bulk = ov.AsyncInferQueue(compiled, streams + 1)
+        return self._bulk
+
+    def _compile(self, *, streams: int) -> Any:
+        # One thread a stream costs the fewest CPU-seconds a text; pinning would put two processes on one core.
+        import openvino as ov
+
+        hint = "bf16" if self.precision == "bf16" else "f32"
+        options = {
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": streams,
+            "ENABLE_CPU_PINNING": False,
+            "INFERENCE_PRECISION_HINT": hint,
+        }
+        return ov.Core().compile_model(str(self._graph_file()), "CPU", options)
+
+    def _graph_file(self) -> Path:
+        """The IR of this model and precision, made at the first use."""
+        runtime = metadata.version("openvino")
+        kind = self._variant() if self.precision == "int8" else "float"
+        home = self._cache / "models" / content_id("graph-1", self._sha, kind, runtime)
+        if not (home / "model.xml").is_file():
+            verify(self._encoder.weights, self._sha)
+            _save(self._graph(), home)
+        return home / "model.xml"
+
+    def _graph(self) -> Any:
+        from .bert import bert_graph
+
+        graph = bert_graph(self._encoder)
+        if self.precision != "int8":
+            return graph
+        from .quantize import calibration_texts, quantize
+
+        return quantize(graph, self._tokenize(calibration_texts()))
+
+    def _variant(self) -> str:
+        if self.precision != "int8":
+            return self.precision
+        from .quantize import calibration_id
+
+        return f"int8.{calibration_id()}"
+
+    def _prompt_tag(self) -> str:
+        prompts = self._encoder.prompts
+        return "-p" + content_id(*(f"{k}={v}" for k, v in sorted(prompts.items())))[:8] if prompts else ""
+
+
+def equal_lengths(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Yield row numbers in batches of one length each, longest first, of at most `batch_tokens` (or one row)."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    batch: list[int] = []
+    for i in order:
+        if batch and (lengths[batch[0]] != lengths[i] or (len(batch) + 1) * lengths[i] > batch_tokens):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def clean(text: str) -> str:
+    """Replace what UTF-8 cannot hold (lone surrogates), which the tokenizer refuses."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _stack(rows: list[list[int]], batch: list[int]) -> NDArray[np.int32]:
+    return np.array([rows[i] for i in batch], np.int32)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _save(graph: Any, home: Path) -> None:
+    """Write the IR beside its place and rename it there: a reader sees all of it or none."""
+    import openvino as ov
+
+    home.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=".new-", dir=home.parent))
+    try:
+        ov.save_model(graph, str(new / "model.xml"), compress_to_fp16=False)
+        for file in new.iterdir():
+            fsync_file(file)
+        try:
+            new.rename(home)
+        except OSError as error:
+            if not (home / "model.xml").is_file():  # else another process was first, with the same bytes
+                raise ModelError(f"{home} cannot be written ({error}): delete {home.parent} and run again") from error
+        fsync_dir(home.parent)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
