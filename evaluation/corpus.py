@@ -17,7 +17,7 @@ class Place:
     shard: Path
     source: str
     language: str
-    kind: str
+    first_line: int
 
 
 class Corpus:
@@ -26,9 +26,9 @@ class Corpus:
     def __init__(self, folder: Path) -> None:
         self.places: dict[str, Place] = {}
         for shard in sorted(folder.glob("[0-9]*.parquet")):
-            table = pq.read_table(shard, columns=["uri", "source", "language", "kind"])
+            table = pq.read_table(shard, columns=["uri", "source", "language", "first_line"])
             for row in table.to_pylist():
-                self.places[row["uri"]] = Place(shard, row["source"], row["language"], row["kind"])
+                self.places[row["uri"]] = Place(shard, row["source"], row["language"], row["first_line"])
         self._shard = functools.lru_cache(maxsize=2)(_texts)
         self.text = functools.lru_cache(maxsize=256)(self._text)
 

@@ -22,11 +22,16 @@ WEIGHTS = tuple(step / 20 for step in range(21))
 
 def fuse(legs: Legs, fusion: Fusion) -> Scores:
     """Score each candidate of `legs`: float32 (n,). At weight 1 (0) they order as the vector (keyword) leg does."""
-    if not len(legs.ids):
+    return fuse_scores(legs.vector, legs.keyword, fusion)
+
+
+def fuse_scores(vector: Scores, keyword: Scores, fusion: Fusion) -> Scores:
+    """Score candidates by their cosines and BM25 scores, see `fuse`."""
+    if not len(vector):
         return np.zeros(0, np.float32)
     scale = _reciprocal_ranks if fusion.method == "rrf" else _spread
-    vector, keyword = scale(legs.vector), np.where(legs.keyword > 0, scale(legs.keyword), 0)
-    return (fusion.weight * vector + (1 - fusion.weight) * keyword).astype(np.float32)
+    worded = np.where(keyword > 0, scale(keyword), 0)
+    return (fusion.weight * scale(vector) + (1 - fusion.weight) * worded).astype(np.float32)
 
 
 def ranking(scores: Scores, k: int) -> NDArray[np.intp]:
@@ -59,7 +64,11 @@ def tune_weight(
     """
     if not legs:
         return Fusion().weight
-    means = weight_curve(legs, relevant, method=method, k=k)
+    return best_weight(weight_curve(legs, relevant, method=method, k=k))
+
+
+def best_weight(means: NDArray[np.float64]) -> float:
+    """Return the weight of the best of the means at WEIGHTS; of a plateau, its middle."""
     best = np.flatnonzero(means >= means.max() - 1e-9)
     run = max(np.split(best, np.flatnonzero(np.diff(best) > 1) + 1), key=len)
     return WEIGHTS[int(run[(len(run) - 1) // 2])]

@@ -1,0 +1,114 @@
+"""The fusion weight that serves the dev questions best, by the measure the test questions are scored with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ragkeep.config import RetrieveParams
+from ragkeep.fusion import WEIGHTS, best_weight, fuse, ranking
+from ragkeep.ports import Embedder, VectorStore
+from ragkeep.types import Fusion, IndexVersion, Legs, Query, Role, Vectors
+
+from .labels import Resolved
+from .metrics import CUTOFF, Place, earned_at, score_earned
+
+_NOWHERE: Place = ("", 0, 0)
+
+
+class Remembered:
+    """An Embedder that has embedded some questions already, all at once; anything else it passes on."""
+
+    def __init__(self, embedder: Embedder, questions: Sequence[str]) -> None:
+        self.name, self.fingerprint = embedder.name, embedder.fingerprint
+        self.dim, self.max_tokens = embedder.dim, embedder.max_tokens
+        self._embedder = embedder
+        texts = list(dict.fromkeys(questions))
+        self._known = dict(zip(texts, embedder.embed(texts, role="query"), strict=True))
+
+    def embed(self, texts: Sequence[str], *, role: Role) -> Vectors:
+        """See `ports.Embedder.embed`."""
+        if role == "query" and texts and all(text in self._known for text in texts):
+            return np.stack([self._known[text] for text in texts])
+        return self._embedder.embed(texts, role=role)
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """A fusion and how it was found; `dev` holds the dev questions' nDCG@10 of both legs and of their mix."""
+
+    fusion: Fusion
+    tuned_on: str
+    questions: int
+    dev: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return data/evaluation/fusion.json."""
+        return {
+            "method": self.fusion.method, "weight": self.fusion.weight, "tuned_on": self.tuned_on,
+            "questions": self.questions, "dev": {name: round(value, 6) for name, value in self.dev.items()},
+        }  # fmt: skip
+
+
+def tune(curve: NDArray[np.float64] | None, questions: int, params: RetrieveParams) -> Tuned:
+    """Choose the weight params ask for; "auto" is the best of the curve, the default without dev questions."""
+    fixed = None if isinstance(params.weight, str) else params.weight
+    if curve is None:
+        weight = Fusion().weight if fixed is None else fixed
+        return Tuned(Fusion(params.fusion, weight), "default" if fixed is None else "params", 0, {})
+    weight = best_weight(curve) if fixed is None else fixed
+    nearest = int(np.argmin([abs(w - weight) for w in WEIGHTS]))
+    dev = {"bm25": float(curve[0]), "vector": float(curve[-1]), "hybrid": float(curve[nearest])}
+    return Tuned(Fusion(params.fusion, weight), "dev" if fixed is None else "params", questions, dev)
+
+
+def all_legs(
+    store: VectorStore, embedder: Embedder, index: IndexVersion, texts: Mapping[str, tuple[str, str]], candidates: int
+) -> dict[str, Legs]:
+    """Search both legs for every question: id -> (text, workspace)."""
+    found = {}
+    for q, (text, workspace) in texts.items():
+        vector = embedder.embed([text], role="query")[0]
+        query = Query(text, vector=vector, k=CUTOFF, workspace=workspace, candidates=candidates)
+        found[q] = store.legs(index.name, query)
+    return found
+
+
+def golden_curve(
+    legs: Mapping[str, Legs], asked: Sequence[Resolved], places: Mapping[str, Place], method: str
+) -> NDArray[np.float64] | None:
+    """Return the mean nDCG@10 of labelled questions at each of WEIGHTS, float64 (21,); None without questions."""
+    groups = {r.question.id: r.groups for r in asked if r.question.answerable}
+    if not groups:
+        return None
+    counts = {q: len(found) for q, found in groups.items()}
+    means = []
+    for weight in WEIGHTS:
+        mix = Fusion("rrf" if method == "rrf" else "convex", weight)
+        earned = {q: earned_at(_fused(legs[q], mix, places), groups[q]) for q in groups}
+        means.append(np.mean([s["ndcg_at_10"] for s in score_earned(earned, counts).values()]))
+    return np.asarray(means, np.float64)
+
+
+def _fused(legs: Legs, mix: Fusion, places: Mapping[str, Place]) -> list[Place]:
+    return [places.get(legs.ids[n], _NOWHERE) for n in ranking(fuse(legs, mix), CUTOFF)]
+
+
+def chunk_places(folder: Path, asked: Sequence[Resolved]) -> dict[str, Place]:
+    """Say where every chunk of the labelled documents stands: chunk id -> place."""
+    uris = {uri for r in asked for group in r.groups for uri, _, _ in group}
+    places = {}
+    for shard in sorted(folder.glob("[0-9]*.parquet")):
+        table = pq.read_table(shard, columns=["id", "uri", "start", "end"])
+        table = table.filter(pc.is_in(table["uri"], value_set=pa.array(sorted(uris), pa.string())))
+        for row in table.to_pylist():
+            places[row["id"]] = (row["uri"], row["start"], row["end"])
+    return places
