@@ -1,8 +1,8 @@
 """What a search reads: one workspace of one sealed version as flat files, mapped into memory, nothing parsed at open.
 
 Vectors, postings with their finished BM25 weights, filter columns and rows; row numbers follow the order of the
-chunk ids, so ties break by id. Searches are exact: every row is scored. Why not the table's own indexes:
-docs/adr/0002-store.md. `segment_build.py` writes these files.
+chunk ids, so ties break by id. Scores are exact; large segments are first narrowed down by a sketch. Why not the table's
+own indexes: docs/adr/0002-store.md. `segment_build.py` writes these files.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import orjson
 from numpy.typing import NDArray
 
 from ..analysis import terms
-from ..fusion import fuse, ranking
+from ..fusion import fuse_scores, ranking
 from ..types import Chunk, Hit, Legs, Query
+from .sketch import dots, likeliest
 from .strings import Strings, encoded, mapped
 
 FILTERS = ("source", "language", "kind", "uri", "document_id")
@@ -49,6 +50,12 @@ class Segment:
         return self._array("vectors")
 
     @cached_property
+    def _sketch(self) -> tuple[Scores, Scores] | None:
+        if not (self._folder / "directions.npy").exists():
+            return None
+        return self._array("sketch"), self._array("directions")
+
+    @cached_property
     def _postings(self) -> tuple[NDArray[np.int64], NDArray[np.int32], Scores]:
         return self._array("starts"), self._array("rows"), self._array("weights")
 
@@ -62,7 +69,7 @@ class Segment:
 
     def load(self) -> None:
         """Map every file now, so that a later search does not depend on their names. Raises FileNotFoundError."""
-        _ = self._vectors, self._postings, self._chunks, self._columns
+        _ = self._vectors, self._sketch, self._postings, self._chunks, self._columns
         for strings in (self._ids, self._terms, *(values for values, _ in self._columns.values())):
             strings.load()
 
@@ -79,12 +86,12 @@ class Segment:
         """Answer a query whose `workspace` is this segment's."""
         allowed = self._allowed(query.filters)
         if query.mode == "vector":
-            rows, scores = _best(self._cosines(query, allowed), query.k, -np.inf)
+            rows, scores = self._near(query, allowed, query.k)
         elif query.mode == "keyword":
-            rows, scores = _best(self._bm25(query.text, allowed), query.k, 0)
+            rows, scores = self._worded(self._bm25(query.text, allowed), query.k)
         else:
             candidates, vector, keyword = self._legs(query, allowed)
-            fused = fuse(Legs(tuple("" for _ in candidates), vector, keyword), query.fusion)
+            fused = fuse_scores(vector, keyword, query.fusion)
             order = ranking(fused, query.k)
             rows, scores = candidates[order], fused[order]
         return [Hit(self._chunk(int(row)), float(score)) for row, score in zip(rows, scores, strict=True)]
@@ -95,11 +102,34 @@ class Segment:
         return Legs(tuple(self._ids[int(row)].decode() for row in rows), vector, keyword)
 
     def _legs(self, query: Query, allowed: Mask | None) -> tuple[Rows, Scores, Scores]:
-        cosines, bm25 = self._cosines(query, allowed), self._bm25(query.text, allowed)
-        near, _ = _best(cosines, query.candidates, -np.inf)
-        worded, _ = _best(bm25, query.candidates, 0)
+        bm25 = self._bm25(query.text, allowed)
+        near, _ = self._near(query, allowed, query.candidates)
+        worded, _ = self._worded(bm25, query.candidates)
         rows = np.union1d(near, worded)
-        return rows, cosines[rows], bm25[rows]
+        return rows, dots(self._vectors[rows], _vector(query)), bm25[rows]
+
+    def _near(self, query: Query, allowed: Mask | None, k: int) -> tuple[Rows, Scores]:
+        """Return rows and cosines of the k nearest, best first."""
+        vector = _vector(query)
+        if allowed is not None and np.count_nonzero(allowed) * 4 < len(self):
+            rows = np.flatnonzero(allowed)
+        elif self._sketch is not None:
+            sketch, directions = self._sketch
+            rows = likeliest(sketch, vector @ directions, max(k, 100), allowed)
+            rows = rows if allowed is None else rows[allowed[rows]]
+        else:
+            rows = np.arange(len(self)) if allowed is None else np.flatnonzero(allowed)
+        # gathering rows costs about four times reading them in place
+        part = len(rows) * 4 < len(self)
+        cosines = dots(self._vectors[rows], vector) if part else dots(self._vectors, vector)[rows]
+        best = ranking(cosines, k)
+        return rows[best], cosines[best]
+
+    def _worded(self, bm25: Scores, k: int) -> tuple[Rows, Scores]:
+        """Return rows and scores of the k best that hold any of the words, best first."""
+        rows = np.flatnonzero(bm25 > 0)
+        best = rows[ranking(bm25[rows], k)]
+        return best, bm25[best]
 
     def _allowed(self, filters: dict[str, str]) -> Mask | None:
         mask: Mask | None = None
@@ -108,17 +138,6 @@ class Segment:
             same: Mask = codes == values.find(encoded(value))
             mask = same if mask is None else mask & same
         return mask
-
-    def _cosines(self, query: Query, allowed: Mask | None) -> Scores:
-        assert query.vector is not None
-        vector = np.ascontiguousarray(query.vector, np.float32)
-        if allowed is None:
-            return np.asarray(self._vectors @ vector)
-        cosines = np.full(len(self), -np.inf, np.float32)
-        rows = np.flatnonzero(allowed)
-        # gathering rows costs about four times reading them in place
-        cosines[rows] = self._vectors[rows] @ vector if len(rows) * 4 < len(self) else (self._vectors @ vector)[rows]
-        return cosines
 
     def _bm25(self, text: str, allowed: Mask | None) -> Scores:
         starts, rows, weights = self._postings
@@ -137,11 +156,9 @@ class Segment:
         return unpack(bytes(data[spans[row, 0] : spans[row, 1]]))
 
 
-def _best(scores: Scores, k: int, above: float) -> tuple[Rows, Scores]:
-    """Return rows and scores of the k best above a bound, best first."""
-    rows = ranking(scores, k)
-    rows = rows[scores[rows] > above]
-    return rows, scores[rows]
+def _vector(query: Query) -> Scores:
+    assert query.vector is not None
+    return np.ascontiguousarray(query.vector, np.float32)
 
 
 def pack(chunk: Chunk) -> bytes:

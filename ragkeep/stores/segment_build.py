@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..analysis import idf, saturation, terms
 from ..types import Chunk, EmbeddedBatch
 from .segment import FILTERS, pack
+from .sketch import build_sketch
 from .strings import encoded, write_strings
 
 _BLOCK = 1 << 20
@@ -81,6 +82,7 @@ class _Writer:
 
     def close(self) -> None:
         self._vectors.flush()
+        build_sketch(self._folder)
         self._chunks.close()
         np.save(self._folder / "chunks.npy", self._spans)
         for name, column in self._columns.items():
