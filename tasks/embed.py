@@ -1,0 +1,157 @@
+"""Stage: chunks to vectors, embedding only texts never embedded before.
+
+    python -m tasks.embed      data/chunks -> data/vectors, data/embedder.json
+
+A vector shard is keyed by its chunk shard's key and the embedder's fingerprint; a shard whose key stands is not opened.
+The others are taken together in windows, looked up in the vector cache, and what is missing is embedded in pieces that
+go into the cache as they are made: a killed run resumes where it was. If nothing is missing no model is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ragkeep.config import Params, Paths
+from ragkeep.embedders import load_embedder
+from ragkeep.errors import SourceError
+from ragkeep.files import write_json
+from ragkeep.ports import Embedder
+from ragkeep.tables import iter_chunks
+from ragkeep.types import Vectors
+from ragkeep.vector_cache import VectorCache, text_key
+from tasks.shards import digest, iter_shards, read_shard, shard_key, shard_path, write_shard
+from tasks.stage import progress, stage_main
+
+WINDOW = 8192
+"""Chunks in hand at a time, unless one shard has more."""
+PIECE = 1024
+"""Texts embedded between two writes to the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A chunk shard whose vectors are absent or of something else."""
+
+    number: int
+    chunks: Path
+    key: str
+    rows: int
+
+
+def run(paths: Paths, params: Params) -> dict[str, Any]:
+    """Bring data/vectors in line with data/chunks; returns counts. Raises ConfigError, ModelError, SourceError."""
+    embedder = load_embedder(params.embed, paths.cache)
+    out = paths.data / "vectors"
+    shards = list(iter_shards(paths.data / "chunks"))
+    work = [w for w in (_work(path, out, embedder.fingerprint) for path in shards) if w is not None]
+    embedded = looked_up = 0
+    if work:
+        with (
+            VectorCache(paths.cache, embedder.fingerprint, embedder.dim) as cache,
+            progress("embed", sum(w.rows for w in work)) as advance,
+        ):
+            for window in _windows(work):
+                embedded += _embed_window(window, out, embedder, cache, advance)
+                looked_up += sum(w.rows for w in window)
+    _prune(out, {path.name for path in shards})
+    write_json(paths.data / "embedder.json", describe(embedder))
+    total = sum(pq.read_metadata(path).num_rows for path in shards)
+    return {"chunks": total, "embedded": embedded, "from_cache": looked_up - embedded, "unchanged": total - looked_up}
+
+
+def describe(embedder: Embedder) -> dict[str, Any]:
+    """What later stages and serving must share with the vectors."""
+    return {
+        "name": embedder.name,
+        "fingerprint": embedder.fingerprint,
+        "dim": embedder.dim,
+        "max_tokens": embedder.max_tokens,
+    }
+
+
+def _work(path: Path, out: Path, fingerprint: str) -> Work | None:
+    source = shard_key(path)
+    if source is None:
+        raise SourceError(f"{path} cannot be read: run the chunk stage again (python -m tasks.chunk)")
+    key, number = digest(source, fingerprint), int(path.stem)
+    if shard_key(shard_path(out, number)) == key:
+        return None
+    return Work(number, path, key, pq.read_metadata(path).num_rows)
+
+
+def _windows(work: list[Work]) -> Iterator[list[Work]]:
+    window: list[Work] = []
+    for item in work:
+        if window and sum(w.rows for w in window) + item.rows > WINDOW:
+            yield window
+            window = []
+        window.append(item)
+    if window:
+        yield window
+
+
+def _embed_window(
+    window: list[Work], out: Path, embedder: Embedder, cache: VectorCache, advance: Callable[[int], None]
+) -> int:
+    """Write the vector shards of a window; return how many of its rows could not be had from the cache."""
+    ids: list[list[str]] = []
+    keys: list[bytes] = []
+    texts: dict[bytes, str] = {}
+    for item in window:
+        chunks = list(iter_chunks(read_shard(item.chunks)))
+        ids.append([c.id for c in chunks])
+        for chunk in chunks:
+            key = text_key(chunk.embed_text)
+            keys.append(key)
+            texts[key] = chunk.embed_text
+    vectors, found = cache.get_many(keys)
+    advance(int(found.sum()))
+    made = _embed_missing({k: texts[k] for k, had in zip(keys, found, strict=True) if not had}, embedder, cache, advance)
+    for row in np.flatnonzero(~found):
+        vectors[row] = made[keys[row]]
+    advance(int((~found).sum()) - len(made))
+    begin = 0
+    for item, names in zip(window, ids, strict=True):
+        write_shard(out, item.number, vectors_table(names, vectors[begin : begin + len(names)]), item.key)
+        begin += len(names)
+    return len(made)
+
+
+def _embed_missing(
+    texts: dict[bytes, str], embedder: Embedder, cache: VectorCache, advance: Callable[[int], None]
+) -> dict[bytes, Vectors]:
+    # by length, so that a piece holds many texts of equal length in tokens
+    order = sorted(texts, key=lambda key: (-len(texts[key]), key))
+    made: dict[bytes, Vectors] = {}
+    for begin in range(0, len(order), PIECE):
+        piece = order[begin : begin + PIECE]
+        vectors = embedder.embed([texts[key] for key in piece], role="passage")
+        cache.put_many(piece, vectors)
+        made.update(zip(piece, vectors, strict=True))
+        advance(len(piece))
+    return made
+
+
+def vectors_table(ids: list[str], vectors: Vectors) -> pa.Table:
+    """Pack ids and vectors, shape (n, dim), one row each."""
+    flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
+    column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    return pa.table({"id": pa.array(ids, pa.string()), "vector": column})
+
+
+def _prune(out: Path, names: set[str]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for path in out.iterdir():
+        if path.name not in names:
+            path.unlink()
+
+
+if __name__ == "__main__":
+    stage_main("embed", run)
