@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
 from ..ports import Extract
 from . import Unreadable
+from .pdf_arabic import ARABIC, mend
 
 MAX_CHARS_A_PAGE = 4_000_000
 
@@ -46,17 +48,21 @@ def _page_text(document: Any, number: int) -> str:
 
     try:
         page = document[number]
-        text = page.get_textpage().get_text_bounded()
+        textpage = page.get_textpage()
+        text = str(textpage.get_text_bounded())
+        if ARABIC.search(text):
+            text = mend(textpage, text)
         page.close()
     except pypdfium2.PdfiumError:
         return ""
-    return tidy(str(text)[:MAX_CHARS_A_PAGE])
+    return tidy(text[:MAX_CHARS_A_PAGE])
 
 
 def tidy(text: str) -> str:
-    """Unify line ends and give pdfium's marks for a hyphen at a line's end back as the hyphen that is printed."""
+    """Unify line ends, spell ligatures out, and print pdfium's mark for a hyphen at a line's end as the hyphen."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = re.sub("[\x02\ufffe\xad]\n?", "-\n", text)
+    text = re.sub("[\ufb00-\ufdff\ufe70-\ufefc]+", lambda m: unicodedata.normalize("NFKC", m[0]), text)
     return re.sub("[\x00-\x08\x0b\x0e-\x1f\uffff]", "", text)
 
 
