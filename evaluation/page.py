@@ -99,3 +99,14 @@ def note(text: object) -> Html:
 def code(value: object) -> Html:
     """Monospaced text."""
     return Html(f"<code>{esc(value)}</code>")
+
+
+def join(*parts: str | None) -> Html:
+    """Put parts one after the other; None is left out."""
+    return Html("".join(part for part in parts if part))
+
+
+def legend(*pairs: tuple[str, str]) -> Html:
+    """Say what the colours of a chart mean: (colour of the style sheet, meaning)."""
+    keys = "".join(f'<span class="key" style="background:var(--{kind})"></span>{esc(label)}' for kind, label in pairs)
+    return Html(f"<figcaption>{keys}</figcaption>")

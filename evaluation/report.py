@@ -10,24 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import report_sections as parts
+from . import report_quality as quality
+from . import report_running as running
 from .page import STYLE, Html, clip, esc, interval, metric_name, note, number, seconds
 from .report_data import NightReport, as_night
 
 __all__ = ["NightReport", "render_markdown", "render_report"]
 
 SECTIONS: tuple[tuple[str, str, Callable[[NightReport], Html | None]], ...] = (
-    ("scores", "Scores against the champion", parts.scores),
-    ("slices", "Slices", parts.slices),
-    ("questions", "Wins and losses, question by question", parts.queries),
-    ("answers", "Worst answers", parts.worst),
-    ("ingest", "What came in", parts.ingest),
-    ("quarantine", "Quarantine", parts.quarantine),
-    ("duplicates", "Near-duplicates", parts.near_duplicates),
-    ("validation", "Validation", parts.validation),
-    ("timings", "Where the time went", parts.timings),
-    ("lineage", "Lineage", parts.lineage),
-    ("back", "The way back", parts.way_back),
+    ("scores", "Scores against the champion", quality.scores),
+    ("slices", "Slices", quality.slices),
+    ("questions", "Wins and losses, question by question", quality.queries),
+    ("answers", "Worst answers", quality.worst),
+    ("ingest", "What came in", running.ingest),
+    ("quarantine", "Quarantine", running.quarantine),
+    ("duplicates", "Near-duplicates", running.near_duplicates),
+    ("validation", "Validation", running.validation),
+    ("timings", "Where the time went", running.timings),
+    ("lineage", "Lineage", running.lineage),
+    ("back", "The way back", running.way_back),
 )
 
 BROKEN = (KeyError, TypeError, ValueError, AttributeError, IndexError)

@@ -50,7 +50,8 @@ def answers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     hit = {"uri": "stdlib/textwrap.py", "lines": [419, 440], "context": "textwrap.dedent", "score": 0.61}
     made = [
         {"id": r["id"], "question": r["text"], "answer": cite["quote"], "abstained": False, "citations": [cite],
-         "hits": [hit], "scores": {"ndcg_at_10": r["new"], "rouge_l": 0.12}, "labels": [{"name": "shutil.move"}]}
+         "hits": [hit], "contexts": ["def dedent(text): remove the margin"],
+         "scores": {"ndcg_at_10": r["new"], "rouge_l": 0.12}, "labels": [{"name": "shutil.move"}]}
         for r in poor
     ]  # fmt: skip
     unknown = questions("unanswerable")[0]

@@ -116,6 +116,22 @@ def test_the_worst_answer_is_one_nobody_could_know() -> None:
     assert "answered what the documents do not hold" in summaries[0]
 
 
+def test_a_worst_answer_shows_what_it_was_made_from() -> None:
+    text = render_report(example())
+    assert "<code>stdlib/textwrap.py:419-440</code>" in text
+    assert "<blockquote>def dedent(text): remove the margin</blockquote>" in text
+
+
+def test_labels_that_point_nowhere_are_named() -> None:
+    rows = [
+        {"id": "stdlib-001", "labels": ["json.gone"], "miss": True},
+        {"id": "stdlib-002", "labels": ["x.y"], "miss": False},
+    ]
+    text = render_report({"scores": {"metrics": {}, "unresolved": rows}})
+    assert "2 questions have labels that no document holds; 1 of them count as missed" in text
+    assert "json.gone" in text
+
+
 def test_quarantine_counts_reasons_and_false_rejects() -> None:
     text = render_report(example())
     assert '<th scope="row">empty</th><td>ingest</td><td class="n">2</td><td class="n">0</td>' in text
