@@ -104,7 +104,7 @@ def validation(night: NightReport) -> Html | None:
     ordered = [row for _, row in sorted(rows, key=lambda r: bool(r[0]))]
     failed = sum(not ok for ok, _ in rows)
     caption = f"{len(rows)} expectations, {failed} not met"
-    return table(("expectation", "over", "severity", "", "seen"), ordered, caption=caption)
+    return table(("expectation", "over", "severity", "met", "seen"), ordered, caption=caption)
 
 
 def _expectations(report: Mapping[str, Any] | Sequence[Any]) -> Iterable[Mapping[str, Any]]:
