@@ -15,7 +15,7 @@ import typer
 
 from .config import find_project, load_params
 from .console import emit_json, logs_to_stderr, next_step, say, table
-from .errors import ConfigError, RagkeepError
+from .errors import ConfigError, RagkeepError, describe
 
 if TYPE_CHECKING:
     from .config import Params, Paths
@@ -46,8 +46,6 @@ def main() -> None:
     except RagkeepError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
-        from tasks.stage import describe
-
         _fail(describe(error), 1)
     except KeyboardInterrupt:
         _fail("stopped; what was finished is kept, and the next run goes on from there", 130)

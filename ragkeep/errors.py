@@ -20,6 +20,8 @@ RagkeepError
 
 from __future__ import annotations
 
+import os
+
 
 class RagkeepError(Exception):
     """Base of every error a user can cause or mend; `exit_code` is what the command line returns."""
@@ -90,3 +92,14 @@ class LeaseLost(RagkeepError):
 
 class ReleaseError(RagkeepError):
     """No such release, or none to go back to."""
+
+
+def describe(error: OSError) -> str:
+    """Say what the operating system refused, on which file, and what to do about the usual causes."""
+    where = f" ({error.filename})" if error.filename else ""
+    advice = {
+        28: "free some space and run again: nothing live was touched",
+        13: "check the permissions",
+        30: "the file system is read-only",
+    }.get(error.errno or 0, "nothing live was touched")
+    return f"{os.strerror(error.errno) if error.errno else error}{where}; {advice}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ragkeep.config import Params, Paths, find_project, load_params
-from ragkeep.errors import RagkeepError
+from ragkeep.errors import RagkeepError, describe
 from ragkeep.files import write_json
 
 Stage = Callable[[Paths, Params], dict[str, Any]]
@@ -52,17 +51,6 @@ def run_stage(name: str, run: Stage, paths: Paths) -> dict[str, Any]:
     shown = ", ".join(f"{k} {v}" for k, v in stats.items() if isinstance(v, int | float | str))
     sys.stderr.write(f"{name}: {shown}\n")
     return stats
-
-
-def describe(error: OSError) -> str:
-    """Say what the operating system refused, on which file, and what to do about the usual causes."""
-    where = f" ({error.filename})" if error.filename else ""
-    advice = {
-        28: "free some space and run again: nothing live was touched",
-        13: "check the permissions",
-        30: "the file system is read-only",
-    }.get(error.errno or 0, "nothing live was touched")
-    return f"{os.strerror(error.errno) if error.errno else error}{where}; {advice}"
 
 
 @contextmanager
