@@ -150,9 +150,9 @@ def _declared(data: bytes) -> tuple[str, str] | None:
             except LookupError:
                 continue
             for candidate in dict.fromkeys((name, SUPERSETS.get(name, name))):
-                if not candidate.startswith("utf") and (text := _strict(data, candidate)) is not None:
-                    if not _c1(text):
-                        return text, candidate
+                text = None if candidate.startswith("utf") else _strict(data, candidate)
+                if text is not None and not _c1(text):
+                    return text, candidate
             if not name.startswith("utf") and (found := _few_broken(data, SUPERSETS.get(name, name))):
                 return found
     return None

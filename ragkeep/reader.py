@@ -69,7 +69,7 @@ def no_network() -> bool:
     Everywhere, Python's own way to sockets and processes is refused as well.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    cut = libc.unshare(CLONE_NEWNET) == 0 or libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0
+    cut: bool = libc.unshare(CLONE_NEWNET) == 0 or libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     sys.addaudithook(_refuse)
     return cut

@@ -15,7 +15,7 @@ from .pdf_arabic import ARABIC, mend
 MAX_CHARS_A_PAGE = 4_000_000
 
 
-def pdf(path: PurePath, data: bytes) -> Iterator[Extract]:
+def pdf(_: PurePath, data: bytes) -> Iterator[Extract]:
     """Read a PDF's text layer. Raises Unreadable: encrypted, damaged, empty (a scan: there is no OCR)."""
     document = _open(data)
     try:

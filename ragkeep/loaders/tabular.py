@@ -62,14 +62,14 @@ def _record(labels: list[str], row: list[str]) -> str:
     return "".join(f"{label}: {value}\n" if label else f"{value}\n" for label, value in fields if value or label)
 
 
-def json_records(path: PurePath, data: bytes) -> Iterator[Extract]:
+def json_records(_: PurePath, data: bytes) -> Iterator[Extract]:
     """Read one JSON value: an array gives a record an element, an object its fields."""
     value = _parse(readable(data))
     text = "\n".join(map(render, value)) if isinstance(value, list) else render(value)
     yield Extract(text, "prose", "text", meta=_title(value))
 
 
-def json_lines(path: PurePath, data: bytes) -> Iterator[Extract]:
+def json_lines(_: PurePath, data: bytes) -> Iterator[Extract]:
     """Read one record a line; lines that do not parse are counted in `meta["bad_lines"]`."""
     records, bad = [], 0
     for line in readable(data).split("\n"):
@@ -84,7 +84,7 @@ def json_lines(path: PurePath, data: bytes) -> Iterator[Extract]:
     yield Extract("\n".join(records), "prose", "text", meta={"bad_lines": bad} if bad else None)
 
 
-def notebook(path: PurePath, data: bytes) -> Iterator[Extract]:
+def notebook(_: PurePath, data: bytes) -> Iterator[Extract]:
     """Read a Jupyter notebook: Markdown cells as they are, code cells fenced, outputs left out."""
     value = _parse(readable(data))
     cells = value.get("cells") if isinstance(value, dict) else None
