@@ -26,7 +26,7 @@ from ragkeep.sandbox import File, Limits, Refused, Sandbox
 from ragkeep.tables import DOCUMENTS, documents_table
 from ragkeep.types import Document, Kind, content_id
 from tasks.scan import root_of
-from tasks.shards import digest, prune_shards, read_shard, shard_key, shard_of, shard_path, write_shard
+from tasks.shards import digest, prune_shards, read_parquet, read_shard, shard_key, shard_of, shard_path, write_shard
 from tasks.stage import progress, stage_main
 
 if TYPE_CHECKING:
@@ -133,9 +133,7 @@ def _shard(number: int, files: list[Listed], released: frozenset[tuple[str, str]
 
 
 def _manifest(paths: Paths) -> Iterator[Listed]:
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(paths.data / "sources" / "manifest.parquet")
+    table = read_parquet(paths.data / "sources" / "manifest.parquet")
     for batch in table.to_batches(max_chunksize=4096):
         yield from (Listed(**row) for row in batch.to_pylist())
 
