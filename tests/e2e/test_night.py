@@ -1,0 +1,197 @@
+"""The night, from the command line: what a user sees the first time, the second time, and when something is wrong."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.projects import TOPICS, Project
+
+
+def test_the_first_night_publishes_a_measured_release(first_night: Project) -> None:
+    result = json.loads((first_night.root / "first.json").read_text())
+    assert result["published"]
+    assert result["verdict"] == "pass"
+    assert result["release"] == "1"
+    assert result["documents"] == {"seen": 11, "changed": 11, "deleted": 0, "quarantined": 0}
+    assert result["chunks"]["total"] == result["chunks"]["embedded"] >= 11
+    assert result["scores"]["ndcg_at_10"] > 0.3
+    assert Path(result["report"]).read_text().count("<html") == 1
+
+
+def test_the_release_answers_with_lines_that_exist(first_night: Project) -> None:
+    found = first_night.run("search", "compress a folder into a tar archive", "--mode", "bm25").json["hits"]
+    assert found[0]["uri"] == "docs/archive.py"
+    lines = (first_night.root / "docs" / "archive.py").read_text().splitlines()
+    first, last = found[0]["lines"]
+    assert found[0]["text"].strip() in "\n".join(lines[first - 1 : last])
+
+
+def test_an_unchanged_night_publishes_nothing_and_starts_no_server(project: Project) -> None:
+    before = project.receipts()
+    result = project.run("nightly").json
+    assert (result["verdict"], result["published"], result["release"]) == ("unchanged", False, "1")
+    assert result["seconds"] < 5
+    assert result["chunks"]["embedded"] == 0
+    assert project.receipts() == before
+
+
+def test_dvc_repro_after_a_night_does_nothing_more(project: Project) -> None:
+    before = project.receipts()
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro"], cwd=project.root, env=path_env(project), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    for stage in ("ingest", "validate", "chunk", "validate_chunks", "embed", "index", "evaluate"):
+        assert f"Stage '{stage}' didn't change, skipping" in done.stdout + done.stderr
+    assert project.receipts() == before
+
+
+def path_env(project: Project) -> dict[str, str]:
+    return {**project.env, "PATH": f"{Path(sys.executable).parent}:{project.env['PATH']}"}
+
+
+def test_one_edited_function_reembeds_only_its_chunk_and_is_found(project: Project) -> None:
+    edited = project.root / "docs" / "greet.py"
+    edited.write_text(edited.read_text().replace("friendly hello", "zebra striped salutation"))
+    result = project.run("nightly").json
+    assert result["published"]
+    assert result["documents"]["changed"] == 1
+    assert result["chunks"]["embedded"] == 1
+    hits = project.run("search", "zebra salutation").json["hits"]
+    assert hits[0]["uri"] == "docs/greet.py"
+
+
+def test_a_deleted_document_vanishes(project: Project) -> None:
+    (project.root / "docs" / "guide.md").unlink()
+    assert project.run("nightly").json["documents"]["deleted"] == 1
+    hits = project.run("search", "open the lid before the engine").json["hits"]
+    assert "docs/guide.md" not in {h["uri"] for h in hits}
+
+
+def test_changed_chunk_sizes_rerun_only_what_follows(project: Project) -> None:
+    project.params(chunk={"prose": {"target_tokens": 60, "max_tokens": 64, "overlap_tokens": 8}})
+    project.run("nightly")
+    stages = {p.stem: p.stat().st_mtime for p in (project.state / "stages").glob("*.json")}
+    assert stages["ingest"] < stages["chunk"]
+    assert stages["validate"] < stages["chunk"]
+
+
+def test_shuffled_vectors_are_refused_and_the_live_release_answers_on(project: Project) -> None:
+    shuffling = project.root / "shuffled.py"
+    shuffling.write_text(SHUFFLED)
+    project.params(
+        embed={"backend": "shuffled:shuffled"}, retrieve={"weight": 1.0}, gate={"min_effect": 0.0, "floors": {}}
+    )
+    ran = project.run("nightly", check=1, PYTHONPATH=f"{project.root}:{project.env['PYTHONPATH']}")
+    assert ran.json["verdict"] == "fail"
+    assert not ran.json["published"]
+    assert any("ndcg_at_10" in reason for reason in ran.json["reasons"])
+    assert ran.json["release"] == "1"
+    evidence = project.root / "data" / "evaluation"
+    base = project.state / "releases" / project.run("explain").json["evaluation"] / "evaluation"
+    judged = project.run("gate", "--baseline", str(base), "--candidate", str(evidence), check=None)
+    assert judged.json["verdict"] == "fail"
+    assert {q["id"] for q in judged.json["questions"]} == {f"q-{n:02d}" for n in range(0, 10, 2)}
+
+
+SHUFFLED = '''
+"""An embedder whose passages have other passages' vectors: what a broken retriever looks like."""
+import dataclasses
+from ragkeep.config import EmbedParams
+from ragkeep.testing import hash_embedder
+
+class Shuffled:
+    def __init__(self, inner):
+        self.inner, self.name, self.dim = inner, "shuffled", inner.dim
+        self.fingerprint, self.max_tokens = "shuffled", inner.max_tokens
+    def embed(self, texts, *, role):
+        return self.inner.embed([t if role == "query" else t[::-1] for t in texts], role=role)
+
+def shuffled(params, cache):
+    return Shuffled(hash_embedder(params=params, cache=cache))
+'''
+
+
+def test_rolling_back_answers_from_the_release_before_at_once(project: Project) -> None:
+    (project.root / "docs" / "guide.md").write_text("# Guide\n\nNever touch the flux capacitor.\n")
+    assert project.run("nightly").json["release"] == "2"
+    assert "flux capacitor" in project.run("search", "flux capacitor").json["hits"][0]["text"]
+    assert project.run("releases", "rollback", "--reason", "wrong guide").json["release"] == "1"
+    found = project.run("search", "flux capacitor").json
+    assert found["release"] == "1"
+    assert not any("flux capacitor" in h["text"] for h in found["hits"])
+    assert [e["action"] for e in project.run("releases", "history").json["events"]] == ["publish", "publish", "rollback"]
+
+
+def test_a_lost_index_is_noticed_and_built_again(project: Project) -> None:
+    import shutil
+
+    shutil.rmtree(project.state / "store")
+    assert project.run("doctor", check=1).json["ok"] is False
+    project.run("nightly")
+    assert project.run("search", "tar archive").json["hits"]
+
+
+def test_an_unreadable_document_is_quarantined_with_its_reason(project: Project) -> None:
+    (project.root / "docs" / "broken.pdf").write_bytes(b"%PDF-1.7 nothing follows")
+    result = project.run("nightly").json
+    assert result["documents"]["quarantined"] == 1
+    (row,) = project.run("quarantine", "list").json["documents"]
+    assert row["uri"] == "docs/broken.pdf"
+    assert project.run("quarantine", "show", "docs/broken.pdf").json["reason"] == row["reason"]
+
+
+def test_a_night_with_hardly_any_documents_stops_and_leaves_the_live_release(project: Project) -> None:
+    for name in list(TOPICS)[:9]:
+        (project.root / "docs" / f"{name}.py").unlink()
+    ran = project.run("nightly", check=1)
+    assert "validate" in ran.json["error"]
+    assert project.run("search", "tar archive").json["release"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"chunk": {"prosa": {}}}, "unknown key 'prosa'"),
+        ({"sources": [{"name": "gone", "path": "nowhere"}]}, "gone"),
+        ({"embed": {"backend": "minilmm"}}, "did you mean 'minilm'?"),
+        ({"evaluate": {"sets": ["nowhere.jsonl"]}}, "nowhere.jsonl"),
+    ],
+)
+def test_a_wrong_parameter_is_one_clear_line(project: Project, sections: dict[str, object], said: str) -> None:
+    project.params(**sections)
+    ran = project.run("nightly", check=None)
+    assert ran.code in (1, 2)
+    assert said in ran.json["error"]
+    assert "Traceback" not in ran.err
+    assert project.run("releases", "list", check=None).json.get("champion", 1) == 1
+
+
+def test_a_second_night_meanwhile_is_told_to_wait(project: Project) -> None:
+    with sqlite3.connect(project.state / "lease.sqlite") as db:
+        db.execute("UPDATE lease SET released = 0, host = 'elsewhere/x', expires = 9e12")
+    ran = project.run("nightly", check=1)
+    assert "another night is running" in ran.json["error"]
+
+
+def test_without_a_release_asking_says_what_to_do(project: Project) -> None:
+    import shutil
+
+    shutil.rmtree(project.state / "releases")
+    assert "run `ragkeep nightly` first" in project.run("ask", "anything?", check=1).json["error"]
+
+
+def test_prune_keeps_the_way_back(project: Project) -> None:
+    project.params(index={"keep": 1})
+    for n in range(3):
+        (project.root / "docs" / "guide.md").write_text(f"# Guide\n\nEdition {n}.\n")
+        project.run("nightly")
+    kept = project.run("prune").json
+    assert kept["versions"] == []
+    assert project.run("releases", "rollback").json["release"] == "3"
+    assert yaml.safe_load((project.root / "params.yaml").read_text())["index"]["keep"] == 1
