@@ -23,7 +23,7 @@ from ragkeep.files import read_json, replacing
 from ragkeep.loaders import LOADERS, TRANSIENT, loader_for, version_of
 from ragkeep.ports import Extract
 from ragkeep.sandbox import File, Limits, Refused, Sandbox
-from ragkeep.tables import DOCUMENTS, documents_table
+from ragkeep.tables import documents_table, rows_mask
 from ragkeep.types import Document, Kind, content_id
 from tasks.scan import root_of
 from tasks.shards import digest, prune_shards, read_parquet, read_shard, shard_key, shard_of, shard_path, write_shard
@@ -249,11 +249,9 @@ def _refusal(listed: Listed, refused: Refused) -> dict[str, str]:
 
 def _reusable(shard: Shard, path: Path) -> tuple[pa.Table, list[dict[str, str]]]:
     """Rows and refusals of the last version that still hold: same bytes, uri, place, loader and limits."""
-    import pyarrow as pa
-
     made = _made(path)
     if made is None or made["limits"] != shard.made["limits"]:
-        return DOCUMENTS.empty_table(), []
+        return documents_table([]), []
     changed = set(made["released"]) ^ set(shard.made["released"])
     current = {f.uri: f for f in shard.files if f.uri not in changed and _same_loader(f.uri, made["loaders"])}
     table = read_shard(path)
@@ -261,7 +259,7 @@ def _reusable(shard: Shard, path: Path) -> tuple[pa.Table, list[dict[str, str]]]
     columns = (table[name].to_pylist() for name in ("uri", "id", "source"))
     mask = [row in wanted for row in zip(*columns, strict=True)]
     refused = [row for row in made["refused"] if _still_refused(row, current.get(row["uri"]))]
-    kept = table.filter(pa.array(mask, pa.bool_())).replace_schema_metadata(None)
+    kept = table.filter(rows_mask(mask)).replace_schema_metadata(None)
     return kept, refused
 
 
