@@ -58,7 +58,7 @@ def columns_table(columns: Mapping[str, Sequence[Any]], schema: pa.Schema) -> pa
 
 def _column(values: Sequence[Any], type_: pa.DataType) -> pa.Array:
     if pa.types.is_integer(type_):
-        numbers = np.asarray(values, dtype=type_.to_pandas_dtype())
+        numbers = np.asarray(values, dtype=f"int{type_.bit_width}")
         return pa.Array.from_buffers(type_, len(values), [None, pa.py_buffer(numbers)])
     data = [value.encode() for value in values]
     width = np.int64 if pa.types.is_large_string(type_) else np.int32
