@@ -1,0 +1,34 @@
+"""Markdown that the loaders write: pipe tables and code fences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+
+def pipe_table(rows: Sequence[Sequence[str]]) -> str:
+    """Write rows, the first of which is the header, as a pipe table; empty rows and columns are left out.
+
+    A single column, or a single row, is no table: its cells become lines.
+    """
+    full = [[_cell(cell) for cell in row] for row in rows]
+    full = [row for row in full if any(row)]
+    width = max(map(len, full), default=0)
+    full = [row + [""] * (width - len(row)) for row in full]
+    used = [i for i in range(width) if any(row[i] for row in full)]
+    full = [[row[i] for i in used] for row in full]
+    if len(used) < 2 or len(full) < 2:
+        return "\n\n".join(cell for row in full for cell in row if cell)
+    lines = ["| " + " | ".join(row) + " |" for row in full]
+    return "\n".join([lines[0], "|" + " - |" * len(used), *lines[1:]])
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def fence(text: str, language: str = "") -> str:
+    """Put code between fences longer than any run of backticks in it."""
+    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
+    marks = "`" * (longest + 1)
+    return f"{marks}{language}\n{text}\n{marks}"
