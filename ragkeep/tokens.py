@@ -90,12 +90,19 @@ class Ruler:
     sizes: NDArray[np.int64]
 
     def sizes_before(self, offsets: Sequence[int]) -> list[int]:
-        """Give the size of the text before each offset."""
-        return self.sizes[self._index(offsets)].tolist()  # type: ignore[no-any-return]
+        """Give the size of the text before each offset; a cut inside a long word divides its size."""
+        at, index = np.asarray(offsets, np.int64), self._index(offsets)
+        after = np.minimum(index + 1, len(self.ends) - 1)
+        inside = np.where(self.ends[after] - self.ends[index] > _UNREAD, (at - self.ends[index]) // 4, 0)
+        return (self.sizes[index] + inside).tolist()  # type: ignore[no-any-return]
 
     def tokens_before(self, offsets: Sequence[int]) -> list[int]:
         """Give the tokens before each offset; a word cut by the offset is not counted."""
         return self.tokens[self._index(offsets)].tolist()  # type: ignore[no-any-return]
+
+    def at_edge(self, offsets: Sequence[int]) -> list[bool]:
+        """Say of each offset whether a word ends there."""
+        return (self.ends[self._index(offsets)] == offsets).tolist()  # type: ignore[no-any-return]
 
     def cuts(self, start: int, end: int) -> list[int]:
         """List the offsets inside (start, end) where words end."""
