@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-from .markdown import fence, pipe_table
+from .markdown import Cell, fence, pipe_table, span_of, spread
 
 DROPPED = frozenset("script style template svg math noscript iframe object canvas audio video select datalist".split())
 FURNITURE = frozenset(("nav", "footer", "aside"))
@@ -25,15 +25,16 @@ BLOCKS = frozenset(
     "address article body blockquote center details div dd dl dt fieldset figcaption figure form header hr legend main"
     " p section summary caption title table ul ol li h1 h2 h3 h4 h5 h6 tr pre".split()
 )
+CODE = frozenset(("code", "kbd", "samp", "tt"))
 VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 _BLANK = re.compile(r"[ \t\r\n\f\v]+")
 
 
 @dataclass(slots=True)
 class _Table:
-    rows: list[list[str]] = field(default_factory=list)
+    rows: list[list[Cell]] = field(default_factory=list)
     cell: list[str] | None = None
-    span: int = 1
+    span: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ class _Writer(HTMLParser):
             self.in_title = True
         elif tag == "a":
             self.in_link = True
+        elif tag in CODE and not self.pre:
+            self.line.append("`")
         elif tag in BLOCKS:
             self._start_block(tag)
 
@@ -105,6 +108,8 @@ class _Writer(HTMLParser):
             self.in_title = False
         elif tag == "a":
             self.in_link = False
+        elif tag in CODE and not self.pre:
+            self.line.append("`")
         elif tag in ("td", "th", "tr"):
             self._end_cell()
         elif tag == "table":
@@ -190,15 +195,14 @@ class _Writer(HTMLParser):
         table = self.tables[-1]
         if not table.rows:
             table.rows.append([])
-        span = attrs.get("colspan") or "1"
-        table.cell, table.span = [], min(int(span), 50) if span.isdecimal() and span.isascii() else 1
+        table.cell, table.span = [], (span_of(attrs.get("colspan")), span_of(attrs.get("rowspan")))
 
     def _end_cell(self) -> None:
         self.end_block()
         if self.tables and self.tables[-1].cell is not None:
             table = self.tables[-1]
-            table.rows[-1] += [" ".join(table.cell or [])] + [""] * (table.span - 1)
-            table.cell, table.span = None, 1
+            table.rows[-1].append(Cell(" ".join(table.cell or []), *table.span))
+            table.cell = None
             self.prefix = ""
 
     def end_table(self) -> None:
@@ -206,7 +210,7 @@ class _Writer(HTMLParser):
         if not self.tables:
             return
         self._end_cell()
-        rows = self.tables.pop().rows
+        rows = spread(self.tables.pop().rows)
         if self.tables and self.tables[-1].cell is not None:
             self.tables[-1].cell += [" ".join(filter(None, row)) for row in rows]
         elif text := pipe_table(rows):

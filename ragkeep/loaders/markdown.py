@@ -4,6 +4,49 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+MAX_SPAN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A table's cell and over how many columns and rows it reaches."""
+
+    text: str
+    columns: int = 1
+    rows: int = 1
+
+
+def span_of(value: str | None) -> int:
+    """Read a colspan or rowspan attribute; what is no sensible number is 1."""
+    return min(max(int(value), 1), MAX_SPAN) if value and value.isascii() and value.isdecimal() else 1
+
+
+def spread(rows: Sequence[Sequence[Cell]]) -> list[list[str]]:
+    """Repeat the text of spanning cells wherever they reach, so that every cell still stands under its header."""
+    grid: list[list[str]] = []
+    falling: dict[int, tuple[int, str]] = {}  # column -> how many rows below still belong to a cell above
+    for row in rows:
+        line: list[str] = []
+        for cell in row:
+            _fall(line, falling)
+            for _ in range(cell.columns):
+                if cell.rows > 1:
+                    falling[len(line)] = (cell.rows - 1, cell.text)
+                line.append(cell.text)
+        _fall(line, falling)
+        grid.append(line)
+    return grid
+
+
+def _fall(line: list[str], falling: dict[int, tuple[int, str]]) -> None:
+    while len(line) in falling:
+        left, text = falling.pop(len(line))
+        if left > 1:
+            falling[len(line)] = (left - 1, text)
+        line.append(text)
 
 
 def pipe_table(rows: Sequence[Sequence[str]]) -> str:

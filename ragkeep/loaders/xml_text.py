@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 from .html_text import html_to_markdown
-from .markdown import fence, pipe_table
+from .markdown import Cell, fence, pipe_table, span_of, spread
 
 _DOCTYPE = re.compile(r"<!DOCTYPE[^\[>]*(\[.*?\]\s*)?>", re.DOTALL)
 _ENTITY = re.compile(r"&([A-Za-z][\w.-]*);")
@@ -70,7 +70,7 @@ def _blocks(element: ET.Element, level: int) -> Iterator[str]:
     if not name or name in DROPPED:
         return
     if name in ("table", "tgroup", "array"):
-        yield pipe_table([_row(row) for row in element.iter() if local(row) in ("tr", "row")])
+        yield pipe_table(spread([_row(row) for row in element.iter() if local(row) in ("tr", "row")]))
     elif name in ("preformat", "programlisting", "codeblock", "pre", "screen"):
         yield fence("".join(element.itertext()).strip("\n"))
     elif name in TITLES:
@@ -135,11 +135,9 @@ def _flat(element: ET.Element) -> str:
     return re.sub(r"\s+([,.;:])", r"\1", " ".join("".join(parts).split()))
 
 
-def _row(row: ET.Element) -> list[str]:
-    cells = []
-    for cell in row:
-        if local(cell) in ("td", "th", "entry"):
-            span = cell.get("colspan", "1")
-            extra = min(int(span), 50) - 1 if span.isdecimal() and span.isascii() else 0
-            cells += [_flat(cell)] + [""] * max(0, extra)
-    return cells
+def _row(row: ET.Element) -> list[Cell]:
+    return [
+        Cell(_flat(cell), span_of(cell.get("colspan")), span_of(cell.get("rowspan")))
+        for cell in row
+        if local(cell) in ("td", "th", "entry")
+    ]
