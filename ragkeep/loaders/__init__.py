@@ -33,6 +33,11 @@ class Unreadable(Exception):
         self.detail = detail
 
 
+def names(text: str) -> frozenset[str]:
+    """Set of the words of a text: tables of element names stay readable this way."""
+    return frozenset(text.split())
+
+
 LOADERS = {
     "code": "ragkeep.loaders.text:code",
     "csv": "ragkeep.loaders.tabular:csv_rows",

@@ -13,14 +13,17 @@ from pathlib import PurePath
 from xml.etree import ElementTree as ET
 
 from ..ports import Extract
+from . import Unreadable, names
 from .archive import Archive, attribute, child, core_title, local
+from .charts import charts
 from .markdown import Cell, pipe_table, spread
 from .omml import formula
 
-SKIPPED = frozenset(
+SKIPPED = names(
     "del moveFrom instrText delText pPr rPr sectPr sdtPr sdtEndPr tblPr tblGrid trPr tcPr Fallback pict annotationRef"
-    " fldData proofErr bookmarkStart bookmarkEnd commentRangeStart commentRangeEnd".split()
+    " fldData proofErr bookmarkStart bookmarkEnd commentRangeStart commentRangeEnd"
 )
+BOXES = {ord("☒"): "[x]", ord("☑"): "[x]", ord("☐"): "[ ]"}
 _HEADING = re.compile(r"^(?:heading|überschrift|titre|título|titolo|kop|rubrik|nagłówek|otsikko)\s*(\d)$", re.IGNORECASE)
 
 
@@ -44,6 +47,7 @@ def docx(_: PurePath, data: bytes) -> Iterator[Extract]:
     body = child(archive.xml(main), "body")
     styles = _styles(archive, parts)
     blocks = list(_blocks(body, styles)) if body is not None else []
+    blocks += charts(archive, related)
     for kind in ("footnotes", "endnotes"):
         if kind in parts:
             blocks += _notes(archive.xml(parts[kind]), styles)
@@ -54,8 +58,6 @@ def _main_part(archive: Archive) -> str:
     for kind, name in archive.relations("").values():
         if kind == "officeDocument" and name in archive:
             return name
-    from . import Unreadable
-
     if "word/document.xml" in archive:
         return "word/document.xml"
     raise Unreadable("damaged", "the archive holds no Word document")
@@ -106,7 +108,7 @@ def _runs(element: ET.Element, boxes: list[ET.Element]) -> Iterator[str]:
     for one in element:
         name = local(one)
         if name == "t":
-            yield one.text or ""
+            yield (one.text or "").translate(BOXES)
         elif name in ("tab", "ptab"):
             yield "\t"
         elif name in ("br", "cr"):
@@ -218,7 +220,7 @@ def _inherit(key: str, styles: _Styles, based: dict[str, str]) -> None:
         seen.add(parent)
         for table in (styles.outline, styles.numbered):
             if key not in table and parent in table:
-                table[key] = table[parent]  # type: ignore[index,assignment]
+                table[key] = table[parent]  # type: ignore[assignment]
         parent = based.get(parent)
 
 
@@ -250,16 +252,29 @@ def _prefix(p: ET.Element, styles: _Styles) -> str:
     style = attribute(style_element, "val") if style_element is not None else ""
     level = child(properties, "outlineLvl")
     heading = _number(level, 9) + 1 if level is not None else styles.outline.get(style, 10)
-    if heading < 10:
-        return "#" * min(heading, 6) + " "
     own = child(properties, "numPr")
     key = _numbering_of(own) if own is not None else styles.numbered.get(style)
+    if heading < 10:
+        return "#" * min(heading, 6) + " " + _heading_number(key, styles)
     if key is None or key[0] in ("", "0"):
         return "- " if styles.names.get(style, "").lower().startswith("list bullet") else ""
     indent = "    " * min(key[1], 8)
     if styles.formats.get(key, "bullet") in ("bullet", "none"):
         return f"{indent}- "
+    return f"{indent}{_count(key, styles)}. "
+
+
+def _heading_number(key: tuple[str, int] | None, styles: _Styles) -> str:
+    """The number that Word prints before a numbered heading, as "2.1 "."""
+    if key is None or styles.formats.get(key, "none") in ("bullet", "none"):
+        return ""
+    _count(key, styles)
+    return ".".join(str(styles.counts.get((key[0], level), 1)) for level in range(key[1] + 1)) + " "
+
+
+def _count(key: tuple[str, int], styles: _Styles) -> int:
+    """Number the next item of a list at a level; deeper levels begin anew."""
     styles.counts[key] = styles.counts.get(key, 0) + 1
     for deeper in [k for k in styles.counts if k[0] == key[0] and k[1] > key[1]]:
         del styles.counts[deeper]
-    return f"{indent}{styles.counts[key]}. "
+    return styles.counts[key]

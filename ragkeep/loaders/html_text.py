@@ -10,9 +10,10 @@ import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
+from . import names
 from .markdown import Cell, fence, pipe_table, span_of, spread
 
-DROPPED = frozenset("script style template svg math noscript iframe object canvas audio video select datalist".split())
+DROPPED = names("script style template svg math noscript iframe object canvas audio video select datalist")
 FURNITURE = frozenset(("nav", "footer", "aside"))
 FURNITURE_CLASSES = re.compile(
     r"(?:^|[\s_-])(?:nav|navbar|navigation|menu|sidebar|footer|breadcrumbs?|cookies?|consent|social|share|sharing|ads?"
@@ -21,12 +22,12 @@ FURNITURE_CLASSES = re.compile(
 )
 CLASSED = frozenset(("div", "ul", "ol", "section", "header", "form", "span", "table", "p"))
 FURNITURE_ROLES = frozenset(("navigation", "banner", "contentinfo", "search", "complementary"))
-BLOCKS = frozenset(
+BLOCKS = names(
     "address article body blockquote center details div dd dl dt fieldset figcaption figure form header hr legend main"
-    " p section summary caption title table ul ol li h1 h2 h3 h4 h5 h6 tr pre".split()
+    " p section summary caption title table ul ol li h1 h2 h3 h4 h5 h6 tr pre"
 )
 CODE = frozenset(("code", "kbd", "samp", "tt"))
-VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+VOID = names("area base br col embed hr img input link meta param source track wbr")
 _BLANK = re.compile(r"[ \t\r\n\f\v]+")
 
 

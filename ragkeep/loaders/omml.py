@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from xml.etree import ElementTree as ET
 
+from . import names
 from .archive import attribute, child, local
 
 # ECMA-376 part 1, section 22.1: the n-ary operators whose character is not given are integrals.
 NARY = {"∑": "\\sum", "∏": "\\prod", "∫": "\\int", "⋃": "\\bigcup", "⋂": "\\bigcap", "": "\\int"}
-PROPERTIES = frozenset("rPr fPr naryPr radPr dPr sSupPr sSubPr sSubSupPr ctrlPr funcPr accPr mPr eqArrPr".split())
+SIGNS = {
+    "×": "times",
+    "·": "cdot",
+    "±": "pm",
+    "∞": "infty",
+    "≤": "leq",
+    "≥": "geq",
+    "≠": "neq",
+    "≈": "approx",
+    "→": "to",
+    "∂": "partial",
+    "∇": "nabla",
+    "∈": "in",
+    "√": "sqrt",
+    "÷": "div",
+    "∀": "forall",
+    "∃": "exists",
+}
+PROPERTIES = names("rPr fPr naryPr radPr dPr sSupPr sSubPr sSubSupPr ctrlPr funcPr accPr mPr eqArrPr")
 
 
 def formula(element: ET.Element) -> str:
@@ -32,8 +52,19 @@ def _one(element: ET.Element) -> str:
     if name in PROPERTIES:
         return ""
     if name == "t":
-        return element.text or ""
+        return "".join(map(_letter, element.text or ""))
     return SHAPES[name](element) if name in SHAPES else _all(element)
+
+
+def _letter(char: str) -> str:
+    """Spell Greek letters and the usual signs as LaTeX does: `\\pi`, `\\times`."""
+    if char < "\x80":
+        return char
+    words = unicodedata.name(char, "").split()
+    greek = [w for w in words if w in ("GREEK", "MATHEMATICAL")] and words[-1].isalpha() and "LETTER" in words
+    if greek or (words[:1] == ["MATHEMATICAL"] and len(words[-1]) > 1 and words[-1].isalpha()):
+        return f" \\{words[-1].title() if 'CAPITAL' in words else words[-1].lower()} "
+    return f" \\{SIGNS[char]} " if char in SIGNS else unicodedata.normalize("NFKC", char)
 
 
 def _nary(element: ET.Element) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
+from . import names
 from .html_text import html_to_markdown
 from .markdown import Cell, fence, pipe_table, span_of, spread
 
@@ -14,21 +15,21 @@ _DOCTYPE = re.compile(r"<!DOCTYPE[^\[>]*(\[.*?\]\s*)?>", re.DOTALL)
 _ENTITY = re.compile(r"&([A-Za-z][\w.-]*);")
 _XML_OWN = frozenset(("amp", "lt", "gt", "quot", "apos"))
 # Inline elements of JATS, DocBook, DITA, TEI and XHTML: their text runs on in the paragraph.
-INLINE = frozenset(
+INLINE = names(
     "a b i u em strong span sub sup italic bold underline sc monospace tt code ext-link xref uri email named-content"
     " styled-content inline-formula abbrev emphasis link ulink literal ph term keyword q s strike small big br"
     " inline-graphic chem roman overline sans-serif tex-math mi mn mo mrow msub msup mfrac msubsup"
-    " math mtext mover munder munderover mstyle mfenced mspace mtable mtr mtd msqrt mroot semantics".split()
+    " math mtext mover munder munderover mstyle mfenced mspace mtable mtr mtd msqrt mroot semantics"
 )
 TITLES = frozenset(("title", "article-title", "head", "heading"))
-SECTIONS = frozenset("sec section chapter div abstract ack app ref-list boxed-text topic part appendix fn-group".split())
+SECTIONS = names("sec section chapter div abstract ack app ref-list boxed-text topic part appendix fn-group")
 # Elements that hold fields, not running text: one line, fields parted by blanks.
-FLAT = frozenset("ref aff name string-name element-citation mixed-citation nlm-citation citation author editor".split())
+FLAT = names("ref aff name string-name element-citation mixed-citation nlm-citation citation author editor")
 IMPLIED_TITLES = {"abstract": "Abstract", "ack": "Acknowledgments"}
 # Bookkeeping of JATS that no reader sees in the text.
-DROPPED = frozenset(
+DROPPED = names(
     "journal-meta permissions counts history pub-date article-id elocation-id related-article self-uri custom-meta-group"
-    " contrib-id author-notes object-id funding-group script style annotation graphic media".split()
+    " contrib-id author-notes object-id funding-group script style annotation graphic media"
 )
 
 
