@@ -1,4 +1,4 @@
-"""Where the evaluation data lies: `../shared/data` beside the checkout, or RAGKEEP_EVAL_DATA."""
+"""Where the evaluation data lies: beside the checkout, or where RAGKEEP_EVAL_DATA says."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,9 @@ import pytest
 
 
 def evaldata(name: str) -> Path:
-    """Return one set's folder, or skip the test and say why."""
-    root = os.environ.get("RAGKEEP_EVAL_DATA")
-    folder = (Path(root) if root else Path(__file__).parents[2] / "shared" / "data") / name
+    """Return a data set's folder; skip the test, saying why, where it is absent."""
+    default = Path(__file__).parents[1] / ".." / "shared" / "data"
+    folder = Path(os.environ.get("RAGKEEP_EVAL_DATA") or default).resolve() / name
     if not folder.is_dir():
-        pytest.skip(f"evaluation data {name} is not at {folder}: set RAGKEEP_EVAL_DATA to its parent")
+        pytest.skip(f"evaluation data not found: {folder} (set RAGKEEP_EVAL_DATA to the folder that holds {name})")
     return folder

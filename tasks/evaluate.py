@@ -1,0 +1,176 @@
+"""Measure the index version data/index.json names, and no other: `python -m tasks.evaluate`.
+
+Tunes the fusion weight on the dev questions, then asks the test questions the way a user would: retrieve, answer, cite.
+Leaves data/evaluation/{fusion.json, by_query.jsonl, answers.jsonl, scores.json}, the last one last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from evaluation.answers import answer_row, answer_scores, place_row
+from evaluation.corpus import Corpus
+from evaluation.labels import Resolved, Resolver
+from evaluation.metrics import CUTOFF, earned_at, first_rank, place, score_earned
+from evaluation.scores import (
+    ANSWERS,
+    FUSION,
+    QuestionScore,
+    estimates,
+    slice_values,
+    write_report,
+    write_rows,
+)
+from evaluation.sets import EvalSet, load_sets
+from evaluation.tuning import Remembered, Tuned, all_legs, chunk_places, golden_curve, tune
+from ragkeep.answer import answer_sync
+from ragkeep.backends import GENERATORS, load
+from ragkeep.config import Params, Paths
+from ragkeep.embedders import load_embedder
+from ragkeep.errors import IndexMissing
+from ragkeep.files import read_json, write_json
+from ragkeep.ports import Embedder, Generator, VectorStore
+from ragkeep.retrieve import make_retriever
+from ragkeep.stores import open_store
+from ragkeep.types import Answer, Hit, IndexVersion
+from tasks.stage import progress, stage_main
+
+_CONFIDENCE, _RESAMPLES = 0.95, 2999
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What is measured: one version, with the parts it would be served with."""
+
+    params: Params
+    version: IndexVersion
+    store: VectorStore
+    embedder: Embedder
+    generator: Generator
+    resolver: Resolver
+
+
+def run(paths: Paths, params: Params) -> dict[str, Any]:
+    """Measure and write; return counts and the main scores."""
+    sets = load_sets([paths.root / name for name in params.evaluate.sets])
+    resolver = Resolver(Corpus(paths.data / "documents"))
+    asked = [resolver.resolve(question) for evalset in sets for question in evalset.questions]
+    dev, test = ([r for r in asked if r.question.split == split] for split in ("dev", "test"))
+    bench = _open(paths, params, resolver, asked)
+    tuned = _tune(paths, bench, dev)
+    hits = _ask(bench, tuned, test)
+    answers = _answer(bench, test, hits)
+    rows = _rows(bench, test, hits, answers)
+    summary = _summary(bench, tuned, sets, asked, rows)
+    folder = paths.data / "evaluation"
+    write_json(folder / FUSION, tuned.as_json())
+    write_rows(folder / ANSWERS, [answer_row(r, answers[r.question.id], resolver.corpus) for r in test])
+    write_report(folder, summary, rows)
+    shown = {name: value["mean"] for name, value in summary["metrics"].items()}
+    return {"questions": len(rows), "unresolved": len(summary["unresolved"]), "weight": tuned.fusion.weight, **shown}
+
+
+def _open(paths: Paths, params: Params, resolver: Resolver, asked: Sequence[Resolved]) -> _Bench:
+    """Open exactly the version under test. Raises IndexMissing when the store does not hold it sealed."""
+    receipt = read_json(paths.data / "index.json")
+    if receipt is None:
+        raise IndexMissing(f"{paths.data / 'index.json'} does not exist: run `dvc repro index` first")
+    version = IndexVersion(**receipt)
+    store = open_store(params.index, paths)
+    held = {(v.name, v.digest) for v in store.versions(version.alias)}
+    if (version.name, version.digest) not in held:
+        raise IndexMissing(f"the store does not hold index {version.name}: run `dvc repro --force index`")
+    embedder = Remembered(load_embedder(params.embed, paths.cache), [r.question.text for r in asked])
+    generator = load(GENERATORS, params.answer.generator, params=params.answer, embedder=embedder)
+    return _Bench(params, version, store, embedder, generator, resolver)
+
+
+def _tune(paths: Paths, bench: _Bench, dev: Sequence[Resolved]) -> Tuned:
+    retrieve = bench.params.retrieve
+    answerable = [r for r in dev if r.question.answerable]
+    texts = {r.question.id: (r.question.text, r.question.workspace) for r in answerable}
+    legs = all_legs(bench.store, bench.embedder, bench.version, texts, retrieve.candidates)
+    places = chunk_places(paths.data / "chunks", answerable)
+    return tune(golden_curve(legs, answerable, places, retrieve.fusion), len(answerable), retrieve)
+
+
+def _ask(bench: _Bench, tuned: Tuned, test: Sequence[Resolved]) -> dict[str, list[Hit]]:
+    """Search the way serving does: question id -> hits, deep enough for the measures and for the answer."""
+    depth = max(CUTOFF, bench.params.evaluate.k, bench.params.retrieve.k)
+    retrievers = {
+        workspace: make_retriever(
+            bench.store, bench.embedder, bench.version, k=depth, workspace=workspace, fusion=tuned.fusion,
+            candidates=bench.params.retrieve.candidates,
+        )
+        for workspace in sorted({r.question.workspace for r in test})
+    }  # fmt: skip
+    return {r.question.id: retrievers[r.question.workspace](r.question.text) for r in test}
+
+
+def _answer(bench: _Bench, test: Sequence[Resolved], hits: dict[str, list[Hit]]) -> dict[str, Answer]:
+    """Answer every test question from the hits a user's answer would rest on."""
+    answers = {}
+    k, params = bench.params.retrieve.k, bench.params.answer
+    with progress("answers", len(test)) as advance:
+        for r in test:
+            retrieve = partial(_given, hits[r.question.id][:k])
+            answers[r.question.id] = answer_sync(r.question.text, retrieve, bench.generator, params=params)
+            advance(1)
+    return answers
+
+
+def _given(hits: list[Hit], _question: str) -> list[Hit]:
+    return hits
+
+
+def _rows(
+    bench: _Bench, test: Sequence[Resolved], hits: dict[str, list[Hit]], answers: dict[str, Answer]
+) -> list[QuestionScore]:
+    answerable = {r.question.id: r for r in test if r.question.answerable}
+    earned = {q: earned_at([place(hit) for hit in hits[q]], r.groups) for q, r in answerable.items()}
+    ranked = score_earned(earned, {q: len(r.groups) for q, r in answerable.items()})
+    rows = []
+    for r in test:
+        q = r.question.id
+        said = answer_scores(r, answers[q], bench.resolver.corpus)
+        rows.append(
+            QuestionScore(
+                id=q, digest=r.question.digest, text=r.question.text, scores={**ranked.get(q, {}), **said},
+                slices=bench.resolver.slices(r), rank=first_rank(earned.get(q, [])), resolved=r.complete,
+                top=tuple(place_row(hit.chunk.uri, hit.chunk.lines, hit.score) for hit in hits[q][:CUTOFF]),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _summary(
+    bench: _Bench, tuned: Tuned, sets: Sequence[EvalSet], asked: Sequence[Resolved], rows: Sequence[QuestionScore]
+) -> dict[str, Any]:
+    """Build scores.json: a pure function of index, questions and params."""
+    seed = bench.params.evaluate.seed
+    version = bench.version
+    return {
+        "index": {"name": version.name, "digest": version.digest, "embedder": version.embedder},
+        "sets": {s.name: {"digest": s.digest, "questions": len(s.questions)} for s in sets},
+        "n": {"dev": tuned.questions, "test": len(rows)},
+        "unresolved": [
+            {"id": r.question.id, "labels": list(r.unresolved), "miss": not r.complete}
+            for r in asked
+            if r.unresolved or not r.complete
+        ],
+        "metrics": estimates(rows, confidence=_CONFIDENCE, resamples=_RESAMPLES, seed=seed),
+        "slices": {
+            name: estimates(part, confidence=_CONFIDENCE, resamples=_RESAMPLES, seed=seed)
+            for name, part in slice_values(rows).items()
+        },
+        "fusion": tuned.as_json(),
+        "generator": bench.generator.name,
+        "by_query": "by_query.jsonl",
+    }
+
+
+if __name__ == "__main__":
+    stage_main("evaluate", run)
