@@ -1,0 +1,170 @@
+"""Answers without a model: the sentences and definitions of the hits that best support the question, word for word.
+
+Pieces are ranked by what they say (cosine of the question's and the piece's embedding), by the words they share with
+the question (weighted by rarity among the pieces), by their chunk's place in the ranking and by whether they hold the
+kind of thing asked for; near-repeats are left out (maximal marginal relevance, Carbonell and Goldstein 1998).
+Below `min_support` the answer is "Not in the documents."; see support.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..analysis import idf, terms
+from ..config import AnswerParams
+from ..ports import Delta, Embedder, Request
+from ..prompts import NOT_FOUND
+from ..types import Hit, Usage, Vectors
+from .support import Evidence, evidence, holds_kind, support
+from .units import Unit, units
+
+MAX_CHUNKS = 5
+MAX_EMBEDDED = 16
+COSINE, WORDS, PLACE, KIND, HEAD = 1.0, 0.6, 0.25, 0.1, 0.15
+"""Weights of the parts of a piece's score; found on the dev questions of several sets, benchmarks/abstention.py."""
+REPEAT = 0.5
+"""How much of its score a piece loses that repeats what is already said."""
+KEEP = 0.8
+"""A further piece must have this share of the best one's score."""
+
+
+@dataclass(slots=True)
+class Piece:
+    """A quotable unit of hit `number` (from 1) and how well it answers."""
+
+    number: int
+    unit: Unit
+    text: str
+    words: frozenset[str]
+    vector: Vectors | None = None
+    cosine: float = 0.0
+    score: float = 0.0
+
+
+def extractive(params: AnswerParams, embedder: Embedder | None = None) -> Extractive:
+    """Make the default generator; without an embedder it goes by words alone."""
+    return Extractive(params, embedder)
+
+
+class Extractive:
+    """A Generator that quotes. One line a quote, code in a fence, each with its snippet's number."""
+
+    name = "extractive"
+
+    def __init__(self, params: AnswerParams, embedder: Embedder | None) -> None:
+        self.params = params
+        self.embedder = embedder
+
+    async def stream(
+        self,
+        request: Request,
+        *,
+        max_tokens: int,
+        temperature: float,  # noqa: ARG002 - nothing is drawn at random
+    ) -> AsyncGenerator[Delta, None]:
+        """Yield one quote at a time; about `max_tokens` words in all, the first quote always."""
+        chosen = await asyncio.to_thread(self.choose, request.question, request.hits)
+        spent = 0
+        for piece in chosen:
+            words = len(piece.text.split())
+            if spent and spent + words > max_tokens:
+                break
+            yield Delta(("\n" if spent else "") + show(piece, request.hits[piece.number - 1]))
+            spent += words
+        if not chosen:
+            yield Delta(NOT_FOUND)
+        yield Delta(usage=Usage(completion_tokens=spent))
+
+    def choose(self, question: str, hits: Sequence[Hit]) -> list[Piece]:
+        """Pick at most `max_sentences` pieces, in the order they are read; none when support is too weak."""
+        pieces, found = self.weigh(question, hits)
+        if not pieces or support(found) < self.params.min_support:
+            return []
+        return pick(pieces, self.params.max_sentences)
+
+    def weigh(self, question: str, hits: Sequence[Hit]) -> tuple[list[Piece], Evidence]:
+        """Score the pieces of the best hits, best first, and sum up what speaks for an answer being there."""
+        asked = terms(question)
+        pieces = _pieces(hits[:MAX_CHUNKS])
+        rarity = _rarity(asked, pieces)
+        if self.embedder is not None and pieces:
+            _embed(question, pieces, rarity, self.embedder)
+        for piece in pieces:
+            piece.score = _score(piece, question, rarity, with_cosine=self.embedder is not None)
+        pieces.sort(key=lambda p: (-p.score, p.number, p.unit.start))
+        texts = [hit.chunk.embed_text for hit in hits[:MAX_CHUNKS]]
+        best = [(p.text, p.cosine) for p in pieces]
+        return pieces, evidence(question, texts, best, embedded=self.embedder is not None)
+
+
+def _pieces(hits: Sequence[Hit]) -> list[Piece]:
+    made, seen = [], set()
+    for number, hit in enumerate(hits, 1):
+        context = terms(hit.chunk.context) if hit.chunk.kind == "code" else []
+        for unit in units(hit.chunk):
+            text = hit.chunk.text[unit.start : unit.end]
+            if text not in seen:
+                seen.add(text)
+                made.append(Piece(number, unit, text, frozenset([*terms(text), *context])))
+    return made
+
+
+def _rarity(asked: Sequence[str], pieces: Sequence[Piece]) -> dict[str, float]:
+    """Weigh the question's words that some piece holds by how few pieces do."""
+    holding = Counter(word for piece in pieces for word in piece.words)
+    return {word: idf(len(pieces), holding[word]) for word in asked if holding[word]}
+
+
+def _embed(question: str, pieces: Sequence[Piece], rarity: dict[str, float], embedder: Embedder) -> None:
+    """Embed the pieces that could win, in one batch."""
+    likely = sorted(pieces, key=lambda p: (-_shared(p, rarity) - (p.unit.role == "head"), p.number, p.unit.start))
+    likely = likely[:MAX_EMBEDDED]
+    vectors = embedder.embed([" ".join(p.text.split()) for p in likely], role="passage")
+    [asked] = embedder.embed([question], role="query")
+    for piece, vector in zip(likely, vectors, strict=True):
+        piece.vector, piece.cosine = vector, float(vector @ asked)
+
+
+def _shared(piece: Piece, rarity: dict[str, float]) -> float:
+    total = sum(rarity.values())
+    return sum(w for word, w in rarity.items() if word in piece.words) / total if total else 0.0
+
+
+def _score(piece: Piece, question: str, rarity: dict[str, float], *, with_cosine: bool) -> float:
+    score = WORDS * _shared(piece, rarity) + PLACE / piece.number
+    score += COSINE * piece.cosine if with_cosine else 0.0
+    score += KIND * holds_kind(question, piece.text)
+    return score + HEAD * (piece.unit.role == "head") - HEAD * (piece.unit.role == "code")
+
+
+def pick(pieces: Sequence[Piece], limit: int) -> list[Piece]:
+    """Take pieces while they are nearly as good as the best and say something new; in reading order."""
+    chosen: list[Piece] = []
+    left = list(pieces[:30])
+    while left and len(chosen) < limit:
+        worth = [p.score * (1 - REPEAT * max((_alike(p, c) for c in chosen), default=0.0)) for p in left]
+        at = int(np.argmax(worth))
+        if chosen and worth[at] < KEEP * chosen[0].score:
+            break
+        chosen.append(left.pop(at))
+    order = list(dict.fromkeys(p.number for p in chosen))
+    return sorted(chosen, key=lambda p: (order.index(p.number), p.unit.start))
+
+
+def _alike(a: Piece, b: Piece) -> float:
+    shared = len(a.words & b.words) / max(1, min(len(a.words), len(b.words)))
+    if a.vector is None or b.vector is None:
+        return shared
+    return max(shared**2, float(a.vector @ b.vector) ** 2)
+
+
+def show(piece: Piece, hit: Hit) -> str:
+    """Write a piece as a line of the answer: prose on one line, code as it stands, then `[n]`."""
+    if piece.unit.role == "sentence" or (piece.unit.role == "doc" and hit.chunk.kind != "code"):
+        return f"{' '.join(piece.text.split())} [{piece.number}]"
+    return f"```{hit.chunk.language}\n{piece.text}\n``` [{piece.number}]"

@@ -1,0 +1,108 @@
+"""Is the answer there at all? What speaks for it, and one number between 0 and 1 from that.
+
+`python -m benchmarks.abstention` fits the coefficients below on the dev halves of the sets it names and
+prints the balanced accuracy on the other halves.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..analysis import terms
+
+_NUMBER = (
+    r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|hundreds?|thousands?|millions?|billions?|"
+    r"dozens?|half|twice)\b"
+)
+_TIME = (
+    r"\b1\d{3}\b|\b20\d\d\b|\b(?:january|february|march|april|may|june|july|august|september|october|november|"
+    r"december|monday|tuesday|wednesday|thursday|friday|saturday|sunday|century|centuries|annual|annually|daily|yearly|"
+    r"weekly|days?|weeks?|months?|years?|hours?|ago|season)\b"
+)
+_NAME = r"(?<=[^.!?\s] )[A-Z][\w'’-]+|^[A-Z][\w'’-]+ [A-Z]"
+_AMOUNT = (
+    r"\b(?:how (?:many|much|old|long|far|fast|tall|large|big|often|deep|high|wide|heavy)|"
+    r"what (?:percent\w*|number|amount))\b"
+)
+_DATE = r"\b(?:when|(?:what|which) (?:year|date|day|month|century))\b"
+_PLACE = r"\bwhere\b|\b(?:what|which) (?:country|city|state|town|place)\b"
+_KINDS = tuple(
+    (re.compile(asks, re.IGNORECASE), re.compile(answers))
+    for asks, answers in (
+        (_AMOUNT, f"(?i:{_NUMBER})"),
+        (_DATE, f"(?i:{_TIME})"),
+        (r"\b(?:who|whom|whose)\b", _NAME),
+        (_PLACE, _NAME),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What speaks for an answer; shares are 0..1, cosines -1..1.
+
+    cosine: of the question and the piece nearest to it; `embedded` says whether there are cosines at all.
+    margin: how far that piece stands out from the middle of the pieces compared.
+    coverage: share of the question's words in the chunk that holds most of them. together: the same in the best piece.
+    names: share of the question's names, numbers and identifiers found in any chunk read (1 when it has none).
+    kind: whether the best pieces hold the kind of thing asked for (0.5 when the question does not say).
+    """
+
+    cosine: float = 0.0
+    margin: float = 0.0
+    coverage: float = 0.0
+    together: float = 0.0
+    names: float = 1.0
+    kind: float = 0.5
+    embedded: bool = False
+
+
+_FLUFF = frozenset(
+    terms("""use make get mean way work need want tell find give know purpose example python code please exactly
+    best different difference between happen thing kind type name call like good look someone something any some one""")
+)
+_SPECIAL = re.compile(r"(?<=\S )[A-Z][\w'’-]*|\b\w*\d\w*\b|\b\w+[._]\w+\b|\b[a-z]+[A-Z]\w*|\b[A-Z]{2,}\b")
+
+
+def holds_kind(question: str, text: str) -> float:
+    """Whether a text holds the kind of thing asked for beyond the question's own words: 1, 0, or 0.5 if unclear."""
+    answers = next((answers for asks, answers in _KINDS if asks.search(question)), None)
+    if answers is None:
+        return 0.5
+    brought = "|".join(map(re.escape, re.findall(r"\w+", question)))
+    return float(answers.search(re.sub(rf"\b(?:{brought})\b", "_", text, flags=re.IGNORECASE)) is not None)
+
+
+def evidence(question: str, texts: Sequence[str], best: Sequence[tuple[str, float]], *, embedded: bool) -> Evidence:
+    """Sum up: `texts` are the chunks read, `best` their pieces as (text, cosine), best first."""
+    asked = set(terms(question)) - _FLUFF or set(terms(question))
+    held = [set(terms(text)) for text in texts]
+    special = {word for name in _SPECIAL.findall(question) for word in terms(name)}
+    cosines = sorted((cosine for _, cosine in best if cosine), reverse=True) or [0.0]
+    return Evidence(
+        cosine=cosines[0],
+        margin=cosines[0] - cosines[len(cosines) // 2],
+        coverage=max((_share(asked, words) for words in held), default=0.0),
+        together=max((_share(asked, set(terms(text))) for text, _ in best[:3]), default=0.0),
+        names=_share(special, set().union(*held)) if special else 1.0,
+        kind=max((holds_kind(question, text) for text, _ in best[:2]), default=0.0),
+        embedded=embedded,
+    )
+
+
+def _share(wanted: set[str], held: set[str]) -> float:
+    return len(wanted & held) / len(wanted) if wanted else 0.0
+
+
+WITH_COSINE = {"bias": -6.0, "cosine": 6.0, "margin": 0.0, "coverage": 3.0, "together": 1.0, "names": 1.0, "kind": 0.5}
+BY_WORDS = {"bias": -4.0, "coverage": 3.5, "together": 1.5, "names": 1.0, "kind": 0.5}
+
+
+def support(found: Evidence) -> float:
+    """How likely an answer is there, 0..1: a logistic function of the evidence, 0.5 where both are as likely."""
+    weights = WITH_COSINE if found.embedded else BY_WORDS
+    total = weights["bias"] + sum(w * getattr(found, name) for name, w in weights.items() if name != "bias")
+    return 1 / (1 + math.exp(-total))
