@@ -61,20 +61,22 @@ def count(text: str) -> int:
     return len(tokenizer().encode(text, add_special_tokens=False))
 
 
-class _Counts(dict[str, int]):
-    """Piece -> tokens; grows by batches, starts again when full."""
-
-    def learn(self, pieces: list[str]) -> None:
-        new = sorted(set(pieces) - self.keys())
-        if len(self) + len(new) > _REMEMBERED:
-            self.clear()
-            new = sorted(set(pieces))
-        if new:
-            found = tokenizer().encode_batch_fast(new, add_special_tokens=False)
-            self.update(zip(new, map(len, found), strict=True))
+_counts: dict[str, int] = {}
 
 
-_COUNTS = _Counts()
+def _count_pieces(pieces: list[str]) -> NDArray[np.int64]:
+    """Look up each piece's tokens; what is new is learned in one batch. The memory starts again when it is full."""
+    try:
+        return np.fromiter(map(_counts.__getitem__, pieces), np.int64, len(pieces))
+    except KeyError:
+        new = {piece for piece in pieces if piece not in _counts}
+    if len(_counts) + len(new) > _REMEMBERED:
+        _counts.clear()
+        new = set(pieces)
+    words = list(new)
+    found = tokenizer().encode_batch_fast(words, add_special_tokens=False)
+    _counts.update(zip(words, map(len, found), strict=True))
+    return np.fromiter(map(_counts.__getitem__, pieces), np.int64, len(pieces))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +123,8 @@ def measure(text: str) -> Ruler:
         space = _SPACE.search(text, start + _BLOCK) if len(text) - start > _BLOCK else None
         stop = space.start() if space else len(text)
         pieces = _PIECE.findall(text, start, stop)
-        _COUNTS.learn(pieces)
         lengths.append(np.fromiter(map(len, pieces), np.int64, len(pieces)))
-        counts.append(np.fromiter(map(_COUNTS.__getitem__, pieces), np.int64, len(pieces)))
+        counts.append(_count_pieces(pieces))
         start = stop
     length, tokens = np.concatenate(lengths), np.concatenate(counts)
     sizes = np.where(length > _UNREAD, np.maximum(tokens, length // 4), tokens)

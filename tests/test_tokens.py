@@ -51,4 +51,4 @@ def test_the_memory_of_words_is_bounded(monkeypatch) -> None:  # type: ignore[no
     text = " ".join(f"word{i}" for i in range(90))
     assert tokens.measure(text).tokens[-1] == tokens.count(text)
     assert tokens.measure(text[::-1]).tokens[-1] == tokens.count(text[::-1])
-    assert len(tokens._COUNTS) <= 300
+    assert len(tokens._counts) <= 300
