@@ -10,6 +10,7 @@ from typing import Any
 from ragkeep.types import Answer, Citation
 
 from .corpus import Corpus
+from .judge import AnswerRow
 from .labels import Resolved
 
 _CONTEXT_CHARS = 1200
@@ -79,15 +80,25 @@ def answer_row(asked: Resolved, answer: Answer, corpus: Corpus) -> dict[str, Any
         "contexts": [hit.chunk.text[:_CONTEXT_CHARS] for hit in answer.hits[:_CONTEXTS]],
         "hits": [place_row(hit.chunk.uri, hit.chunk.lines, hit.score) for hit in answer.hits[:_CONTEXTS]],
         "labels": [str(label) for label in asked.question.labels],
-        "reference": reference(asked, corpus),
+        "reference": reference(asked, answer, corpus),
     }
 
 
-def reference(asked: Resolved, corpus: Corpus) -> str:
-    """Return the beginning of the first labelled text, "" without one."""
-    for uri, start, end in (span for group in asked.groups for span in group):
-        return (corpus.text(uri) or "")[start : min(end, start + _CONTEXT_CHARS)]
-    return ""
+def reference(asked: Resolved, answer: Answer, corpus: Corpus) -> str | None:
+    """Return the beginning of the labelled text the answer cites, else of the first one; None without any."""
+    spans = [span for group in asked.groups for span in group]
+    cited = [(c.uri, *span) for c in answer.citations if (span := _span(c, corpus))]
+    near = (s for s in spans if any(s[0] == uri and s[1] < end and start < s[2] for uri, start, end in cited))
+    chosen = next(near, spans[0] if spans else None)
+    return (corpus.text(chosen[0]) or "")[chosen[1] : min(chosen[2], chosen[1] + _CONTEXT_CHARS)] if chosen else None
+
+
+def judged(row: dict[str, Any]) -> AnswerRow:
+    """Turn a line of answers.jsonl into what a judge is shown."""
+    return AnswerRow(
+        question=row["question"], answer=row["answer"], contexts=tuple(row["contexts"]), reference=row["reference"],
+        abstained=row["abstained"], quotes=tuple(c["quote"] for c in row["citations"]),
+    )  # fmt: skip
 
 
 def place_row(uri: str, lines: Sequence[int], score: float) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from ragkeep.types import Chunk, EmbeddedBatch, Fusion, IndexVersion, Mode, cont
 from .beir import Folder, Qrels, read_folder
 from .metrics import CUTOFF, MEASURES, score_run
 from .scores import QuestionScore, estimates, row_json, write_rows
-from .tuning import Remembered, all_legs
+from .tuning import all_legs
+from .vectors import CachedEmbedder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +80,7 @@ def evaluate_folder(
 
 
 def _open(folder: Folder, paths: Paths, params: Params) -> _Bench:
-    embedder = load_embedder(params.embed, paths.cache)
+    embedder = CachedEmbedder(load_embedder(params.embed, paths.cache), paths.cache)
     store: VectorStore = load(STORES, params.index.backend, path=paths.cache / "evalsets")
     corpus_ids = {content_id(_ALIAS, name): name for name in folder.corpus}
     version = IndexVersion(
@@ -94,8 +95,7 @@ def _open(folder: Folder, paths: Paths, params: Params) -> _Bench:
     )
     if (version.name, version.digest) not in {(v.name, v.digest) for v in store.versions(_ALIAS)}:
         _build(store, version, folder, embedder)
-    asked = [folder.queries[q] for q in folder.test]
-    return _Bench(folder, version, store, Remembered(embedder, asked), corpus_ids)
+    return _Bench(folder, version, store, embedder, corpus_ids)
 
 
 def _build(store: VectorStore, version: IndexVersion, folder: Folder, embedder: Embedder) -> None:
@@ -140,14 +140,15 @@ def _tuned(bench: _Bench, qrels: Qrels, chosen: Sequence[str], retrieve: Retriev
     if not chosen:
         return Fusion().weight
     texts = {q: (bench.folder.queries[q], "default") for q in chosen}
-    embedder = Remembered(bench.embedder, [text for text, _ in texts.values()])
-    legs = all_legs(bench.store, embedder, bench.version, texts, retrieve.candidates)
+    legs = all_legs(bench.store, bench.embedder, bench.version, texts, retrieve.candidates)
     relevant = [{content_id(_ALIAS, d): float(g) for d, g in qrels[q].items() if g > 0} for q in chosen]
     return best_weight(weight_curve([legs[q] for q in chosen], relevant, method=retrieve.fusion, k=CUTOFF))
 
 
 def _search(bench: _Bench, retrieve: RetrieveParams, mode: Mode, mix: _Mix) -> dict[str, list[str]]:
     """Ask every judged question the way serving does: query id -> corpus ids, best first."""
+    if mode != "keyword":
+        bench.embedder.embed([bench.folder.queries[q] for q in bench.folder.test], role="query")  # all in one batch
     run = {}
     for q in bench.folder.test:
         ask = make_retriever(

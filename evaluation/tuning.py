@@ -16,29 +16,12 @@ from numpy.typing import NDArray
 from ragkeep.config import RetrieveParams
 from ragkeep.fusion import WEIGHTS, best_weight, fuse, ranking
 from ragkeep.ports import Embedder, VectorStore
-from ragkeep.types import Fusion, IndexVersion, Legs, Query, Role, Vectors
+from ragkeep.types import Fusion, IndexVersion, Legs, Query
 
 from .labels import Resolved
 from .metrics import CUTOFF, Place, earned_at, score_earned
 
 _NOWHERE: Place = ("", 0, 0)
-
-
-class Remembered:
-    """An Embedder that has embedded some questions already, all at once; anything else it passes on."""
-
-    def __init__(self, embedder: Embedder, questions: Sequence[str]) -> None:
-        self.name, self.fingerprint = embedder.name, embedder.fingerprint
-        self.dim, self.max_tokens = embedder.dim, embedder.max_tokens
-        self._embedder = embedder
-        texts = list(dict.fromkeys(questions))
-        self._known = dict(zip(texts, embedder.embed(texts, role="query"), strict=True))
-
-    def embed(self, texts: Sequence[str], *, role: Role) -> Vectors:
-        """See `ports.Embedder.embed`."""
-        if role == "query" and texts and all(text in self._known for text in texts):
-            return np.stack([self._known[text] for text in texts])
-        return self._embedder.embed(texts, role=role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +57,9 @@ def all_legs(
     store: VectorStore, embedder: Embedder, index: IndexVersion, texts: Mapping[str, tuple[str, str]], candidates: int
 ) -> dict[str, Legs]:
     """Search both legs for every question: id -> (text, workspace)."""
+    vectors = embedder.embed([text for text, _ in texts.values()], role="query")
     found = {}
-    for q, (text, workspace) in texts.items():
-        vector = embedder.embed([text], role="query")[0]
+    for vector, (q, (text, workspace)) in zip(vectors, texts.items(), strict=True):
         query = Query(text, vector=vector, k=CUTOFF, workspace=workspace, candidates=candidates)
         found[q] = store.legs(index.name, query)
     return found

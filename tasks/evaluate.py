@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from evaluation.answers import answer_row, answer_scores, place_row
+from evaluation.answers import answer_row, answer_scores, judged, place_row
 from evaluation.corpus import Corpus
+from evaluation.judge import AnswerScores, judge_answers, score_answers
 from evaluation.labels import Resolved, Resolver
 from evaluation.metrics import CUTOFF, earned_at, first_rank, place, score_earned
 from evaluation.scores import (
@@ -25,7 +26,8 @@ from evaluation.scores import (
     write_rows,
 )
 from evaluation.sets import EvalSet, load_sets
-from evaluation.tuning import Remembered, Tuned, all_legs, chunk_places, golden_curve, tune
+from evaluation.tuning import Tuned, all_legs, chunk_places, golden_curve, tune
+from evaluation.vectors import CachedEmbedder
 from ragkeep.answer import answer_sync
 from ragkeep.backends import GENERATORS, load
 from ragkeep.config import Params, Paths
@@ -63,14 +65,17 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     tuned = _tune(paths, bench, dev)
     hits = _ask(bench, tuned, test)
     answers = _answer(bench, test, hits)
-    rows = _rows(bench, test, hits, answers)
-    summary = _summary(bench, tuned, sets, asked, rows)
+    said = [answer_row(r, answers[r.question.id], resolver.corpus) for r in test]
+    shown = [judged(row) for row in said]
+    rows = _rows(bench, test, hits, answers, score_answers(shown, bench.embedder))
+    advice = judge_answers(shown, bench.embedder, cache=paths.cache)
+    summary = _summary(bench, tuned, sets, asked, rows) | _advice(advice)
     folder = paths.data / "evaluation"
     write_json(folder / FUSION, tuned.as_json())
-    write_rows(folder / ANSWERS, [answer_row(r, answers[r.question.id], resolver.corpus) for r in test])
+    write_rows(folder / ANSWERS, said)
     write_report(folder, summary, rows)
-    shown = {name: value["mean"] for name, value in summary["metrics"].items()}
-    return {"questions": len(rows), "unresolved": len(summary["unresolved"]), "weight": tuned.fusion.weight, **shown}
+    means = {name: value["mean"] for name, value in summary["metrics"].items()}
+    return {"questions": len(rows), "unresolved": len(summary["unresolved"]), "weight": tuned.fusion.weight, **means}
 
 
 def _open(paths: Paths, params: Params, resolver: Resolver, asked: Sequence[Resolved]) -> _Bench:
@@ -83,7 +88,9 @@ def _open(paths: Paths, params: Params, resolver: Resolver, asked: Sequence[Reso
     held = {(v.name, v.digest) for v in store.versions(version.alias)}
     if (version.name, version.digest) not in held:
         raise IndexMissing(f"the store does not hold index {version.name}: run `dvc repro --force index`")
-    embedder = Remembered(load_embedder(params.embed, paths.cache), [r.question.text for r in asked])
+    embedder = CachedEmbedder(load_embedder(params.embed, paths.cache), paths.cache)
+    make_retriever(store, embedder, version)  # refuses another embedder than the version's
+    embedder.embed([r.question.text for r in asked], role="query")  # all in one batch
     generator = load(GENERATORS, params.answer.generator, params=params.answer, embedder=embedder)
     return _Bench(params, version, store, embedder, generator, resolver)
 
@@ -127,15 +134,20 @@ def _given(hits: list[Hit], _question: str) -> list[Hit]:
 
 
 def _rows(
-    bench: _Bench, test: Sequence[Resolved], hits: dict[str, list[Hit]], answers: dict[str, Answer]
+    bench: _Bench,
+    test: Sequence[Resolved],
+    hits: dict[str, list[Hit]],
+    answers: dict[str, Answer],
+    likeness: AnswerScores,
 ) -> list[QuestionScore]:
     answerable = {r.question.id: r for r in test if r.question.answerable}
     earned = {q: earned_at([place(hit) for hit in hits[q]], r.groups) for q, r in answerable.items()}
     ranked = score_earned(earned, {q: len(r.groups) for q, r in answerable.items()})
     rows = []
-    for r in test:
+    for r, alike in zip(test, likeness.rows, strict=True):
         q = r.question.id
         said = answer_scores(r, answers[q], bench.resolver.corpus)
+        said |= {name: value for name, value in alike.items() if value is not None}
         rows.append(
             QuestionScore(
                 id=q, digest=r.question.digest, text=r.question.text, scores={**ranked.get(q, {}), **said},
@@ -144,6 +156,13 @@ def _rows(
             )
         )  # fmt: skip
     return rows
+
+
+def _advice(judge: AnswerScores | None) -> dict[str, Any]:
+    """Say what a configured language model thought; it decides nothing, so it is kept apart from the metrics."""
+    if judge is None:
+        return {}
+    return {"advisory": {"means": judge.means, "counts": judge.counts, "failures": len(judge.failures)}}
 
 
 def _summary(
