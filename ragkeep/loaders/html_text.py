@@ -28,6 +28,7 @@ BLOCKS = names(
 )
 CODE = frozenset(("code", "kbd", "samp", "tt"))
 VOID = names("area base br col embed hr img input link meta param source track wbr")
+_END_OF_RAW = re.compile(r"</(script|style)\s[^>]{0,200}>", re.IGNORECASE)  # the parser wants it bare
 _BLANK = re.compile(r"[ \t\r\n\f\v]+")
 
 
@@ -40,11 +41,12 @@ class _Table:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page as Markdown; `linked` is the share of its letters that are links."""
+    """A page as Markdown; `linked` is the share of its letters that are links, `kept` of all letters how many stayed."""
 
     text: str
     title: str
     linked: float
+    kept: float
 
 
 def html_to_markdown(source: str, *, drop: int = 0) -> Page:
@@ -52,21 +54,22 @@ def html_to_markdown(source: str, *, drop: int = 0) -> Page:
     2 also what calls itself a menu, a sidebar or the like.
     """
     writer = _Writer(drop)
-    writer.feed(source)
+    writer.feed(_END_OF_RAW.sub(r"</\1>", source))
     writer.close()
     writer.end_block()
     while writer.tables:
         writer.end_table()
     text = "\n\n".join(writer.blocks).strip()
     title = _BLANK.sub(" ", writer.title).strip()
-    return Page(text + "\n" if text else "", title, writer.link_letters / max(1, writer.letters))
+    linked = writer.link_letters / max(1, writer.letters)
+    return Page(text + "\n" if text else "", title, linked, writer.letters / max(1, writer.letters + writer.left_out))
 
 
 class _Writer(HTMLParser):
     def __init__(self, drop: int) -> None:
         super().__init__(convert_charrefs=True)
         self.drop = drop
-        self.letters = self.link_letters = 0
+        self.letters = self.link_letters = self.left_out = 0
         self.in_link = False
         self.blocks: list[str] = []
         self.title = ""
@@ -125,7 +128,9 @@ class _Writer(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.in_title:
             self.title += data
-        elif not self.skipped:
+        elif self.skipped:
+            self.left_out += 0 if self.skipped[0] in DROPPED else len(data.strip())
+        else:
             size = len(data.strip())
             self.letters += size
             self.link_letters += size if self.in_link else 0

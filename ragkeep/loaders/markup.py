@@ -39,11 +39,11 @@ def page(source: str) -> Extract:
 
 def _structural(source: str) -> Page:
     """The page without furniture; with it where hardly anything else is left, as after a <nav> that is never closed."""
-    strict, plain = html_to_markdown(source, drop=2), html_to_markdown(source, drop=1)
-    if words(strict.text) >= words(plain.text) / 4:
-        return strict
-    whole = html_to_markdown(source)
-    return plain if words(plain.text) >= words(whole.text) / 20 else whole
+    for drop, least in ((2, 0.25), (1, 0.05)):
+        shown = html_to_markdown(source, drop=drop)
+        if shown.kept >= least:
+            return shown
+    return html_to_markdown(source)
 
 
 def _article(source: str) -> str:
