@@ -78,12 +78,14 @@ class ChunkSection:
 
 @dataclass(frozen=True, slots=True)
 class EmbedParams:
-    """Which embedder, and how it runs."""
+    """Which embedder, and how it runs. A prefix given here replaces the model's own for that role."""
 
     backend: str = "minilm"
     model: str = ""
     precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
     batch_tokens: int = 4096
+    query_prefix: str = ""
+    passage_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def remembered_sha256(path: Path, memo: Path) -> str:
     return str(known[key])
 
 
-def read_encoder(folder: Path) -> Encoder:
+def read_encoder(folder: Path, *, query_prefix: str = "", passage_prefix: str = "") -> Encoder:
     """Read a folder's configuration. Raises ModelError naming what this runtime cannot do."""
     require_safetensors(folder)
     config = _json(folder / "config.json")
@@ -133,14 +133,15 @@ def read_encoder(folder: Path) -> Encoder:
         max_tokens=min(int(sentence.get("max_seq_length") or room), room),
         pooling=_pooling(folder),
         first_position=first,
-        prompts=read_prompts(folder),
+        prompts=read_prompts(folder, query=query_prefix, passage=passage_prefix),
     )
 
 
-def read_prompts(folder: Path) -> dict[str, str]:
-    """Read the model's own prefixes for "query" and "passage" ("document" means passage)."""
+def read_prompts(folder: Path, *, query: str = "", passage: str = "") -> dict[str, str]:
+    """Prefixes for "query" and "passage": those given, else the model's own ("document" means passage)."""
     named = _json(folder / "config_sentence_transformers.json", absent={}).get("prompts") or {}
-    query, passage = named.get("query", ""), named.get("passage") or named.get("document", "")
+    query = query or named.get("query", "")
+    passage = passage or named.get("passage") or named.get("document", "")
     return {role: text for role, text in (("query", query), ("passage", passage)) if text}
 
 

@@ -11,6 +11,7 @@ whereas padding changes how the sums over tokens are split (measured: 1.5e-7 wit
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -35,6 +36,7 @@ from ..models import (
 )
 from ..types import Role, Vectors, content_id
 
+log = logging.getLogger(__name__)
 WINDOW = 16384
 """Texts tokenized and sorted at a time: bounds memory, and groups equal lengths."""
 _MAX_STREAMS = 16
@@ -46,6 +48,8 @@ def minilm(params: EmbedParams, cache: Path) -> OpenVINOEmbedder:
         raise ConfigError(
             f"embed.backend minilm takes no embed.model (it is {params.model!r}): use backend openvino or torch"
         )
+    if params.query_prefix or params.passage_prefix:
+        raise ConfigError("all-MiniLM-L6-v2 was trained without prefixes: remove embed.query_prefix and passage_prefix")
     return OpenVINOEmbedder("minilm", read_encoder(packaged_minilm()), MINILM_SHA256, params, cache)
 
 
@@ -53,19 +57,18 @@ def folder(params: EmbedParams, cache: Path) -> OpenVINOEmbedder:
     """Any BERT-family sentence-transformers folder with safetensors. Raises ConfigError, ModelError."""
     if not params.model:
         raise ConfigError("embed.backend openvino needs embed.model: the path of a sentence-transformers folder")
-    encoder = read_encoder(Path(params.model).expanduser())
+    encoder = read_encoder(
+        Path(params.model).expanduser(),
+        query_prefix=params.query_prefix,
+        passage_prefix=params.passage_prefix,
+    )
     sha = remembered_sha256(encoder.weights, cache / "models" / "sha256.json")
     return OpenVINOEmbedder(encoder.folder.resolve().name, encoder, sha, params, cache)
 
 
 def has_bf16() -> bool:
     """Whether this processor multiplies bfloat16 (avx512_bf16 or amx_bf16)."""
-    try:
-        info = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    flags = next((line.split() for line in info.splitlines() if line.startswith("flags")), [])
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(_cpu_flags())
 
 
 def choose_precision(wanted: str, *, bf16: bool) -> str:
@@ -175,6 +178,10 @@ class OpenVINOEmbedder:
             return graph
         from .quantize import calibration_texts, quantize
 
+        if {"avx512_vnni", "avx_vnni", "amx_int8"}.isdisjoint(_cpu_flags()):
+            log.warning(
+                "int8 is no faster than fp32 on this processor (no VNNI, no AMX): embed.precision auto loses nothing"
+            )
         return quantize(graph, self._tokenize(calibration_texts()))
 
     def _variant(self) -> str:
@@ -209,6 +216,14 @@ def clean(text: str) -> str:
 
 def _stack(rows: list[list[int]], batch: list[int]) -> NDArray[np.int32]:
     return np.array([rows[i] for i in batch], np.int32)
+
+
+def _cpu_flags() -> list[str]:
+    try:
+        info = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return []
+    return next((line.split() for line in info.splitlines() if line.startswith("flags")), [])
 
 
 def _cores() -> int:

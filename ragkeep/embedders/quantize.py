@@ -7,9 +7,11 @@ It pays only on processors with VNNI or AMX (see docs), and must pass the gate l
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
+import sys
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -61,13 +63,14 @@ def quantize(graph: Any, rows: list[list[int]]) -> Any:
         raise MissingExtra("embed.precision int8", "int8") from None
     nncf.set_log_level(logging.ERROR)
     data = nncf.Dataset(rows, lambda row: {"ids": np.array([row], np.int32)})
-    return nncf.quantize(
-        graph,
-        data,
-        model_type=nncf.ModelType.TRANSFORMER,
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=len(rows),
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # its progress bars; stdout is the answer's
+        return nncf.quantize(
+            graph,
+            data,
+            model_type=nncf.ModelType.TRANSFORMER,
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(rows),
+        )
 
 
 def _spread(text: str) -> list[str]:

@@ -46,20 +46,20 @@ def sentence_transformer(params: EmbedParams, cache: Path) -> TorchEmbedder:
         local_files_only=True,
         model_kwargs={"use_safetensors": True, "dtype": dtype},
     )
-    return TorchEmbedder(folder, sha, model.eval(), precision, params.batch_tokens)
+    return TorchEmbedder(folder, sha, model.eval(), precision, params)
 
 
 class TorchEmbedder:
     """An Embedder over a loaded SentenceTransformer; one thread at a time."""
 
-    def __init__(self, folder: Path, sha: str, model: Any, precision: str, batch_tokens: int) -> None:
+    def __init__(self, folder: Path, sha: str, model: Any, precision: str, params: EmbedParams) -> None:
         self.name = folder.name
         self.dim = int(model.get_embedding_dimension())
         self.max_tokens = int(model.max_seq_length or 512)
         self.precision = precision
-        self._model, self._batch_tokens = model, batch_tokens
+        self._model, self._batch_tokens = model, params.batch_tokens
         # a prompt is given with the text, so that pooling sees it as the model's own encode() would
-        self._prompts = read_prompts(folder)
+        self._prompts = read_prompts(folder, query=params.query_prefix, passage=params.passage_prefix)
         runtime = "torch" + ".".join(metadata.version("torch").split(".")[:2])
         tag = "-p" + content_id(*(f"{k}={v}" for k, v in sorted(self._prompts.items())))[:8] if self._prompts else ""
         self.fingerprint = f"{self.name}-{sha[:8]}-{runtime}-{precision}-{self.max_tokens}{tag}"

@@ -123,3 +123,9 @@ def test_prompts_of_the_model_are_used_by_role_and_named(tmp_path: Path, minilm:
     expected = minilm.embed(["query: apples"], role="query")
     np.testing.assert_array_equal(made.embed(["apples"], role="query"), expected)
     assert "-p" in made.fingerprint
+
+
+def test_prefixes_given_replace_the_models_own(tmp_path: Path, minilm: OpenVINOEmbedder) -> None:
+    params = EmbedParams(backend="openvino", model=str(packaged_minilm()), precision="fp32", passage_prefix="passage: ")
+    made = load_embedder(params, tmp_path).embed(["apples"], role="passage")
+    np.testing.assert_array_equal(made, minilm.embed(["passage: apples"], role="passage"))
