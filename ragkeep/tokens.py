@@ -58,7 +58,16 @@ def tokenizer() -> Tokenizer:
 
 def count(text: str) -> int:
     """Count the tokens of a text by running the tokenizer, special tokens left out."""
-    return len(tokenizer().encode(text, add_special_tokens=False))
+    return len(tokenizer().encode(_encodable(text), add_special_tokens=False))
+
+
+def _encodable(text: str) -> str:
+    """Put the replacement character, which counts nothing, for halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return re.sub("[\ud800-\udfff]", "\ufffd", text)
+    return text
 
 
 _counts: dict[str, int] = {}
@@ -74,9 +83,14 @@ def _count_pieces(pieces: list[str]) -> NDArray[np.int64]:
         _counts.clear()
         new = set(pieces)
     words = list(new)
-    found = tokenizer().encode_batch_fast(words, add_special_tokens=False)
+    found = tokenizer().encode_batch_fast([_encodable(w) for w in words], add_special_tokens=False)
     _counts.update(zip(words, map(len, found), strict=True))
     return np.fromiter(map(_counts.__getitem__, pieces), np.int64, len(pieces))
+
+
+def forget() -> None:
+    """Empty the memory of words, as in a fresh process."""
+    _counts.clear()
 
 
 @dataclass(frozen=True, slots=True)

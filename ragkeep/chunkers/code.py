@@ -91,7 +91,7 @@ def _cut(file: _File, items: Sequence[Item], scope: str, rows: tuple[int, int]) 
         if not divided and not own:
             members.append(item)
             continue
-        tiny = file.size(run, first) * _TINY < target
+        tiny = file.size(run, first) * _TINY < target and not any(m.node for m in members)
         if not tiny:
             _merge(file, members, scope, (run, first))
         start = run if tiny else first

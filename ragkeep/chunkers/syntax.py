@@ -54,10 +54,11 @@ def outline(text: str, language: str, module: str) -> Outline:
     """Parse a file and outline it; no items for a language without a grammar. Broken syntax is read around."""
     if language not in LANGUAGES or len(text) > _LARGEST:
         return Outline([], [])
-    tree = parser(language).parse(text.encode("utf-8", "replace"))
+    root = parser(language).parse(text.encode("utf-8", "replace")).root_node
     reader = _Reader(LANGUAGES[language], language == "python", [])
     scope = module if language == "python" else f"{module}:"
-    return Outline(_items(reader, tree.root_node.named_children, scope, 0), sorted(reader.names))
+    items = _items(reader, root.named_children, scope, 0)
+    return Outline(_sound(items, root) if root.type == "ERROR" else items, sorted(reader.names))
 
 
 def inside(item: Item, language: str) -> list[Item]:
@@ -80,9 +81,14 @@ def _items(reader: _Reader, nodes: Iterable[Node], scope: str, depth: int) -> li
     """Outline neighbours: each row to one item, comments to the definition right below them."""
     found: list[Item] = []
     comment: Item | None = None
+    column = 0  # where the statement above begins: a comment further in belongs to it
     for node in nodes:
         item = _item(reader, node, scope, depth)
-        if node.type in reader.language.leading and not (found and item.first < found[-1].last):
+        leading = node.type in reader.language.leading
+        if leading and found and comment is None and node.start_point[1] > column:
+            found[-1].last = max(found[-1].last, item.last)
+            continue
+        if leading and not (found and item.first < found[-1].last):
             above = comment is not None and comment.last == item.first
             comment = Item(comment.first if above and comment else item.first, item.last, "text")
             if above:
@@ -93,7 +99,7 @@ def _items(reader: _Reader, nodes: Iterable[Node], scope: str, depth: int) -> li
         if comment is not None and comment.last == item.first and item.kind in ("function", "container"):
             item.first = comment.first
             found.pop()
-        comment = None
+        comment, column = None, node.start_point[1]
         if found and item.first < found[-1].last:
             _join(found[-1], item)
         else:
@@ -126,7 +132,24 @@ def _item(reader: _Reader, node: Node, scope: str, depth: int) -> Item:
         _statement(reader, item, node, scope)
     if item.kind in ("container", "block") and depth < _DEPTH:
         item.children = _items(reader, _members(reader, inner), item.name, depth + 1)
+    if node.type == "ERROR":
+        item.children = _sound(item.children, node)
+        item.kind = "block" if item.children else "text"
     return item
+
+
+def _sound(items: list[Item], node: Node) -> list[Item]:
+    """Keep the definitions found in what could not be parsed; the rows between them are text, to be cut by lines."""
+    made: list[Item] = []
+    done, end = node.start_point[0], node.end_point[0] + 1
+    for item in (i for i in items if i.kind in ("function", "container")):
+        if item.first > done:
+            made.append(Item(done, item.first, "text"))
+        made.append(item)
+        done = item.last
+    if made and done < end:
+        made.append(Item(done, end, "text"))
+    return made
 
 
 def _statement(reader: _Reader, item: Item, node: Node, scope: str) -> None:
