@@ -117,7 +117,7 @@ class Sandbox:
             raise self._died() from None
 
     def _receive(self) -> tuple[Extract | Refused, bool]:
-        deadline = time.monotonic() + 3 * self.limits.timeout_s + 10
+        deadline = time.monotonic() + 3 * self.limits.timeout_s + 5
         size = int.from_bytes(self._take(4, deadline), "little")
         if size > 8 * self.limits.max_chars + 1_000_000:
             raise self._died("too_large_output", "the reader sent more than a document may hold")
@@ -132,7 +132,7 @@ class Sandbox:
         while len(self._buffer) < size:
             left = deadline - time.monotonic()
             if left <= 0 or not poll.poll(left * 1000):
-                raise self._died("timeout", f"no answer in {3 * self.limits.timeout_s + 10:.0f} s")
+                raise self._died("timeout", f"no answer in {3 * self.limits.timeout_s + 5:.0f} s")
             data = os.read(fd, 1 << 20)
             if not data:
                 raise self._died()

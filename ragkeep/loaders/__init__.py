@@ -147,7 +147,7 @@ def version_of(name: str) -> str:
 
 @lru_cache
 def load(name: str) -> Loader:
-    """Import a loader by its name in LOADERS."""
-    module, _, function = LOADERS[name].partition(":")
+    """Import a loader by its name in LOADERS, or by its own "module:function"."""
+    module, _, function = LOADERS.get(name, name).partition(":")
     loader: Loader = getattr(importlib.import_module(module), function)
     return loader
