@@ -29,9 +29,11 @@ def fuse_scores(vector: Scores, keyword: Scores, fusion: Fusion) -> Scores:
     """Score candidates by their cosines and BM25 scores, see `fuse`."""
     if not len(vector):
         return np.zeros(0, np.float32)
-    scale = _reciprocal_ranks if fusion.method == "rrf" else _spread
-    worded = np.where(keyword > 0, scale(keyword), 0)
-    return (fusion.weight * scale(vector) + (1 - fusion.weight) * worded).astype(np.float32)
+    if fusion.method == "rrf":
+        near, worded = _reciprocal_ranks(vector), np.where(keyword > 0, _reciprocal_ranks(keyword), 0)
+    else:
+        near, worded = _spread(vector), _share(keyword)
+    return (fusion.weight * near + (1 - fusion.weight) * worded).astype(np.float32)
 
 
 def ranking(scores: Scores, k: int) -> NDArray[np.intp]:
@@ -44,8 +46,15 @@ def ranking(scores: Scores, k: int) -> NDArray[np.intp]:
 
 
 def _spread(scores: Scores) -> Scores:
+    # from the lowest candidate: embedders differ in where their cosines lie
     low, high = scores.min(), scores.max()
     return (scores - low) / (high - low) if high > low else np.zeros_like(scores)
+
+
+def _share(scores: Scores) -> Scores:
+    # from 0, not from the lowest candidate: 0 is what a chunk without any of the words has
+    high = scores.max()
+    return scores / high if high > 0 else scores
 
 
 def _reciprocal_ranks(scores: Scores) -> Scores:
