@@ -33,6 +33,7 @@ def _repo(root: Path) -> Any:
         os.environ["PATH"] = here + os.pathsep + os.environ.get("PATH", "")
     from dvc.repo import Repo
 
+    logging.getLogger("dvc").setLevel(logging.WARNING)
     return Repo(str(root))
 
 

@@ -94,9 +94,7 @@ def _require_index(store: VectorStore, release: Release) -> None:
         )
 
 
-def promote(
-    paths: Paths, store: VectorStore, number: int, *, lease: Lease, reason: str, force: bool = False
-) -> Release:
+def promote(paths: Paths, store: VectorStore, number: int, *, lease: Lease, reason: str, force: bool = False) -> Release:
     """Make an earlier or waiting release the champion. Raises ReleaseError unless the gate let it in or `force`."""
     release = read_release(paths, number)
     at = pointer(paths)
