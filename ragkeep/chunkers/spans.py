@@ -20,6 +20,7 @@ from ragkeep.tokens import Ruler, count
 from ragkeep.types import Chunk, Document, content_id
 
 _MARK = 48  # characters after a cut that decide how well it suits
+_LEAST = 2 / 3  # of the target: smaller loses answers (docs/adr/0003-chunking.md), larger forgets an edit later
 _SENTENCE = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？｡][”’」』）]*\s*|\n[ \t\r]*\n\s*")
 _ROW = re.compile(r"\n")
 WORD, FORCED = 90, 99
@@ -42,8 +43,8 @@ class Span:
 def pack(text: str, cuts: Sequence[Cut], sizes: Sequence[int], *, target: int, limit: int) -> list[int]:
     """Choose among the cuts of a run those that bound its chunks; return their indices, the first and last included.
 
-    `sizes[i]` is the size of the text before `cuts[i]`. Chunks hold at most `target`, at least half of it where
-    pieces are small; a single piece may be larger. A small rest joins the last chunk if that stays within `limit`.
+    `sizes[i]` is the size of the text before `cuts[i]`. Chunks hold at most `target`, at least two thirds of it
+    where pieces are small; a single piece may be larger. A small rest joins the last chunk if that stays within `limit`.
     """
     chosen, last = [0], len(cuts) - 1
     while chosen[-1] < last:
@@ -52,7 +53,7 @@ def pack(text: str, cuts: Sequence[Cut], sizes: Sequence[int], *, target: int, l
             chosen.append(last)
             break
         high = max(bisect_right(sizes, sizes[i] + target, i + 1) - 1, i + 1)
-        low = min(bisect_left(sizes, sizes[i] + target / 2, i + 1), high)
+        low = min(bisect_left(sizes, sizes[i] + target * _LEAST, i + 1), high)
         chosen.append(min(range(low, high + 1), key=lambda j: _mark(text, *cuts[j])) if low < high else high)
     return chosen
 
