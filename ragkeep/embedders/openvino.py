@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 WINDOW = 16384
 """Texts tokenized and sorted at a time: bounds memory, and groups equal lengths."""
 _MAX_STREAMS = 16
+_GRAPH = "graph-1"  # raise it when bert.py or quantize.py builds another graph
 
 
 def minilm(params: EmbedParams, cache: Path) -> OpenVINOEmbedder:
@@ -164,7 +165,7 @@ class OpenVINOEmbedder:
         """The IR of this model and precision, made at the first use."""
         runtime = metadata.version("openvino")
         kind = self._variant() if self.precision == "int8" else "float"
-        home = self._cache / "models" / content_id("graph-1", self._sha, kind, runtime)
+        home = self._cache / "models" / content_id(_GRAPH, self._sha, kind, runtime)
         if not (home / "model.xml").is_file():
             verify(self._encoder.weights, self._sha)
             _save(self._graph(), home)

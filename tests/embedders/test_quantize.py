@@ -30,4 +30,4 @@ def test_int8_stays_near_full_precision(tmp_path: Path) -> None:
     texts = ["How to parse a date from a string.", "def load(path):\n    return json.loads(path.read_text())"] * 3
     full = load_embedder(EmbedParams(precision="fp32"), tmp_path).embed(texts, role="passage")
     small = load_embedder(EmbedParams(precision="int8"), tmp_path).embed(texts, role="passage")
-    assert 0.97 < float(np.min((full * small).sum(axis=1))) < 1
+    assert 0.985 < float(np.min((full * small).sum(axis=1))) < 1
