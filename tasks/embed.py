@@ -31,7 +31,7 @@ from tasks.stage import progress, stage_main
 
 WINDOW = 8192
 """Chunks in hand at a time, unless one shard has more."""
-PIECE = 1024
+PIECE = 256
 """Texts embedded between two writes to the cache."""
 
 
