@@ -25,6 +25,7 @@ from .syntax import Item, inside, outline
 
 _OWN = 3  # a definition of a third of the target or more is a chunk of its own
 _TINY = 8  # what is below an eighth of the target joins the definition next to it
+_PATH = 50  # characters of a path in a context
 _CLOSING = (")", "]", "}", "else", "elif", "except", "finally", "case", "end")
 
 
@@ -184,5 +185,11 @@ def _with_names(file: _File, names: Sequence[tuple[int, str]]) -> list[Span]:
     for span in file.spans:
         first, last = bisect_left(starts, span.start), bisect_left(starts, span.end)
         here = list(dict.fromkeys(name for _, name in names[first:last]))
-        made.append(Span(span.start, span.end, span.context, {"names": here} if here else {}))
+        made.append(Span(span.start, span.end, _short(span.context), {"names": here} if here else {}))
     return made
+
+
+def _short(context: str) -> str:
+    """Keep three folders of a long path: the embedder reads the context with every chunk."""
+    path, colon, name = context.partition(": ")
+    return "/".join(path.split("/")[-3:]) + colon + name if len(path) > _PATH and "/" in path else context

@@ -69,10 +69,10 @@ def inside(item: Item, language: str) -> list[Item]:
     return _items(reader, _members(reader, item.node), item.name, 0)
 
 
-def _members(reader: _Reader, node: Node) -> Iterator[Node]:
+def _members(reader: _Reader, node: Node, depth: int = 0) -> Iterator[Node]:
     for child in node.named_children:
-        if child.type in reader.language.bodies:
-            yield from _members(reader, child)
+        if child.type in reader.language.bodies and depth < _DEPTH:
+            yield from _members(reader, child, depth + 1)
         else:
             yield child
 
@@ -154,9 +154,9 @@ def _sound(items: list[Item], node: Node) -> list[Item]:
 
 def _statement(reader: _Reader, item: Item, node: Node, scope: str) -> None:
     """A docstring is text; an assignment to a name defines it."""
-    first = node.named_child(0)
-    if first is None or not reader.python:
+    if not reader.python or node.named_child_count == 0:
         return
+    first = node.named_children[0]
     if first.type == "string":
         item.kind = "text"
     left = first.child_by_field_name("left") if first.type == "assignment" else None

@@ -26,11 +26,42 @@ def names(chunk: Chunk) -> list[str]:
     return list(chunk.meta.get("names", []))
 
 
-@given(st.one_of(TEXTS, python_sources()), st.sampled_from(["python", "javascript", "cpp", "java", "rust", "ruby"]))
+SAMPLES = {
+    "javascript": (
+        "export class Foo {\n  bar() { return 1 }\n}\nconst go = () => 2\nfunction f() {}\n",
+        ["Foo", "Foo.bar", "go", "f"],
+    ),
+    "typescript": (
+        "interface I { a(): void }\nexport abstract class A<T> {\n  b(): T;\n  c(): void {}\n}\n",
+        ["I", "I.a", "A", "A.b", "A.c"],
+    ),
+    "tsx": ("export function View() { return <p>hi</p> }\n", ["View"]),
+    "go": ("package p\n\ntype T struct{}\n\nfunc (t *T) Do() {}\n\nfunc Run() {}\n", ["T", "T.Do", "Run"]),
+    "java": ("package p;\nimport a.B;\nclass C {\n  int x;\n  C() {}\n  void go() {}\n}\n", ["C", "C.C", "C.go"]),
+    "rust": (
+        "use a::b;\nstruct S;\nimpl<T> S<T> {\n  pub fn go(&self) {}\n}\nfn f() {}\n",
+        ["S", "S", "S.go", "f"],
+    ),
+    "c": (
+        "#include <a.h>\nstruct s { int a; };\nstatic int *f(int a) { return 0; }\nint g(void);\n",
+        ["s", "f", "g"],
+    ),
+    "cpp": (
+        "namespace n {\nclass A {\n  int f();\n  int x;\n};\nint& A::g() { return x; }\n}\n",
+        ["n", "n.A", "n.A.f", "n.A.g"],
+    ),
+}
+
+
+@given(st.one_of(TEXTS, python_sources()), st.sampled_from([*SAMPLES, "ruby"]))
 @settings(max_examples=150, deadline=None)
 @example("x=1;" * 900, "javascript")
 @example("\n" * 90, "python")
 @example("((" * 500, "python")
+@example("class C:\n" + " ; \n" * 200, "python")
+@example("void f() " + "{\n" * 3000, "cpp")
+@example("void f() " + "{\n" * 3000 + "}" * 3000, "cpp")
+@example("".join(" " * n + "class C:\n" for n in range(200)), "python")
 @example("a\r\nb\r\n" * 90, "python")
 @example("\ud800 = 1\n" * 40, "python")
 def test_any_text_is_covered_within_the_limits(text: str, language: str) -> None:
@@ -108,38 +139,18 @@ def test_definitions_under_conditions_are_found() -> None:
     assert names(chunk) == ["pkg.mod.f", "pkg.mod.C", "pkg.mod.C.y"]
 
 
-SAMPLES = {
-    "javascript": (
-        "export class Foo {\n  bar() { return 1 }\n}\nconst go = () => 2\nfunction f() {}\n",
-        ["Foo", "Foo.bar", "go", "f"],
-    ),
-    "typescript": (
-        "interface I { a(): void }\nexport abstract class A<T> {\n  b(): T;\n  c(): void {}\n}\n",
-        ["I", "I.a", "A", "A.b", "A.c"],
-    ),
-    "tsx": ("export function View() { return <p>hi</p> }\n", ["View"]),
-    "go": ("package p\n\ntype T struct{}\n\nfunc (t *T) Do() {}\n\nfunc Run() {}\n", ["T", "T.Do", "Run"]),
-    "java": ("package p;\nimport a.B;\nclass C {\n  int x;\n  C() {}\n  void go() {}\n}\n", ["C", "C.C", "C.go"]),
-    "rust": (
-        "use a::b;\nstruct S;\nimpl<T> S<T> {\n  pub fn go(&self) {}\n}\nfn f() {}\n",
-        ["S", "S", "S.go", "f"],
-    ),
-    "c": (
-        "#include <a.h>\nstruct s { int a; };\nstatic int *f(int a) { return 0; }\nint g(void);\n",
-        ["s", "f", "g"],
-    ),
-    "cpp": (
-        "namespace n {\nclass A {\n  int f();\n  int x;\n};\nint& A::g() { return x; }\n}\n",
-        ["n", "n.A", "n.A.f", "n.A.g"],
-    ),
-}
-
-
 @pytest.mark.parametrize("language", SAMPLES)
 def test_definitions_are_named_in_every_language(language: str) -> None:
     text, expected = SAMPLES[language]
     (chunk,) = check(code(text, language, uri="src/lib/a.x"), DEFAULT)
     assert names(chunk) == [f"lib/a.x: {name}" for name in dict.fromkeys(expected)]
+
+
+def test_a_long_path_is_shortened_in_the_context_but_not_in_the_names() -> None:
+    path = "src/main/java/org/example/project/subproject/module/Thing.java"
+    (chunk,) = check(code("class Thing {\n}\n", "java", uri=f"lib/{path}"), DEFAULT)
+    assert chunk.context == "subproject/module/Thing.java: Thing"
+    assert names(chunk) == [f"{path}: Thing"]
 
 
 @pytest.mark.parametrize("language", ["ruby", "python"])
