@@ -21,6 +21,7 @@ from .loaders import Unreadable, load
 
 CLONE_NEWUSER, CLONE_NEWNET, PR_SET_NO_NEW_PRIVS = 0x10000000, 0x40000000, 38
 RECYCLE_SHARE = 0.6
+PAGE_MB = resource.getpagesize() / (1 << 20)
 _FORBIDDEN = frozenset(
     {"socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto",
      "subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn"}
@@ -39,11 +40,12 @@ def serve(timeout_s: float, memory_mb: int, max_chars: int, *, ready: bytes) -> 
         for request in batch:
             allow_cpu(timeout_s)
             reply = answer(request, max_chars)
-            full = _rss_mb() > RECYCLE_SHARE * memory_mb
-            replies.write(_frame({**reply, "recycle": True} if full else reply))
+            if _rss_mb() > RECYCLE_SHARE * memory_mb:
+                reply["recycle"] = True
+            replies.write(_frame(reply))
             # Flushed one by one: a reply held back would be lost with the child, and its document blamed.
             replies.flush()
-            if full:
+            if "recycle" in reply:
                 return
 
 
@@ -107,10 +109,14 @@ def answer(request: dict[str, Any], max_chars: int) -> dict[str, Any]:
 
 def read_bytes(path: Path, size: int, sha: str) -> bytes:
     """Read a whole file once. Raises Unreadable("changed") when it is not the file that was listed."""
-    with path.open("rb", buffering=0) as file:
-        data = file.read(size + 1 if size >= 0 else -1) or b""
-        while size >= 0 and len(data) <= size and (more := file.read(size + 1 - len(data))):
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe put in its place must not block
+    try:
+        limit = size if size >= 0 else os.fstat(fd).st_size
+        data = os.read(fd, limit + 1)
+        while len(data) <= limit and (more := os.read(fd, limit + 1 - len(data))):
             data += more
+    finally:
+        os.close(fd)
     if (size >= 0 and len(data) != size) or (sha and blake3(data).hexdigest(16) != sha):
         raise Unreadable("changed", "the file changed after it was listed: the next run will read it")
     if not data:
@@ -125,10 +131,6 @@ def extract(path: Path, data: bytes, loader: str, max_chars: int) -> dict[str, A
         raise Unreadable("empty", "the file holds no text")
     if len(parts) > 1:
         parts[0]["text"] = "\n\n".join(part["text"] for part in parts)
-    try:
-        orjson.dumps(parts[0]["text"])
-    except orjson.JSONEncodeError:  # lone surrogates, from escapes in JSON or broken fonts
-        parts[0]["text"] = parts[0]["text"].encode("utf-8", "replace").decode("utf-8")
     return parts[0]
 
 
@@ -158,10 +160,21 @@ def _next(stream: BinaryIO) -> list[dict[str, Any]] | None:
 
 
 def _frame(value: Any) -> bytes:
-    data = orjson.dumps(value)
+    try:
+        data = orjson.dumps(value)
+    except TypeError:  # lone surrogates, from escapes in JSON or broken fonts
+        data = orjson.dumps(_clean(value))
     return len(data).to_bytes(4, "little") + data
 
 
+def _clean(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _clean(inner) for key, inner in value.items()}
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
 def _rss_mb() -> float:
-    with open("/proc/self/statm", "rb", buffering=0) as statm:  # noqa: PTH123 - once a document, so as cheap as can be
-        return int(statm.read(200).split()[1]) * (resource.getpagesize() >> 10) / 1024
+    fd = os.open("/proc/self/statm", os.O_RDONLY)  # once a document, so as cheap as can be
+    pages = int(os.read(fd, 200).split()[1])
+    os.close(fd)
+    return pages * PAGE_MB
