@@ -59,7 +59,7 @@ def records_text(rows: list[list[str]]) -> str:
 
 def _record(labels: list[str], row: list[str]) -> str:
     fields = ((label, value.strip()) for label, value in zip(labels, row, strict=False))
-    return "".join(f"{label}: {value}\n" if label else f"{value}\n" for label, value in fields if value or label)
+    return "".join(f"{label}: {value}\n" if label else f"{value}\n" for label, value in fields if value)
 
 
 def json_records(_: PurePath, data: bytes) -> Iterator[Extract]:
