@@ -25,9 +25,9 @@ from .units import Unit, units
 
 MAX_CHUNKS = 5
 MAX_EMBEDDED = 16
-COSINE, WORDS, PLACE, KIND, HEAD = 1.0, 0.6, 0.25, 0.1, 0.15
+COSINE, WORDS, PLACE, KIND, HEAD = 1.0, 0.6, 0.5, 0.05, 0.1
 """Weights of the parts of a piece's score; found on the dev questions of several sets, benchmarks/abstention.py."""
-REPEAT = 0.5
+REPEAT = 0.2
 """How much of its score a piece loses that repeats what is already said."""
 KEEP = 0.8
 """A further piece must have this share of the best one's score."""
@@ -97,9 +97,9 @@ class Extractive:
         for piece in pieces:
             piece.score = _score(piece, question, rarity, with_cosine=self.embedder is not None)
         pieces.sort(key=lambda p: (-p.score, p.number, p.unit.start))
-        texts = [hit.chunk.embed_text for hit in hits[:MAX_CHUNKS]]
-        best = [(p.text, p.cosine) for p in pieces]
-        return pieces, evidence(question, texts, best, embedded=self.embedder is not None)
+        first = hits[0].chunk.embed_text if hits else ""
+        said = [(p.number, p.words, p.cosine) for p in pieces]
+        return pieces, evidence(question, first, said, embedded=self.embedder is not None)
 
 
 def _pieces(hits: Sequence[Hit]) -> list[Piece]:

@@ -44,19 +44,15 @@ _KINDS = tuple(
 class Evidence:
     """What speaks for an answer; shares are 0..1, cosines -1..1.
 
-    cosine: of the question and the piece nearest to it; `embedded` says whether there are cosines at all.
-    margin: how far that piece stands out from the middle of the pieces compared.
-    coverage: share of the question's words in the chunk that holds most of them. together: the same in the best piece.
-    names: share of the question's names, numbers and identifiers found in any chunk read (1 when it has none).
-    kind: whether the best pieces hold the kind of thing asked for (0.5 when the question does not say).
+    cosine: of the question and the nearest piece of the first hit; `embedded` says whether there are cosines at all.
+    margin: how far the nearest piece of all stands out from the middle one.
+    coverage: share of the question's words in the first hit. together: the most that one of the best pieces holds.
     """
 
     cosine: float = 0.0
     margin: float = 0.0
     coverage: float = 0.0
     together: float = 0.0
-    names: float = 1.0
-    kind: float = 0.5
     embedded: bool = False
 
 
@@ -64,7 +60,6 @@ _FLUFF = frozenset(
     terms("""use make get mean way work need want tell find give know purpose example python code please exactly
     best different difference between happen thing kind type name call like good look someone something any some one""")
 )
-_SPECIAL = re.compile(r"(?<=\S )[A-Z][\w'’-]*|\b\w*\d\w*\b|\b\w+[._]\w+\b|\b[a-z]+[A-Z]\w*|\b[A-Z]{2,}\b")
 
 
 def holds_kind(question: str, text: str) -> float:
@@ -76,29 +71,29 @@ def holds_kind(question: str, text: str) -> float:
     return float(answers.search(re.sub(rf"\b(?:{brought})\b", "_", text, flags=re.IGNORECASE)) is not None)
 
 
-def evidence(question: str, texts: Sequence[str], best: Sequence[tuple[str, float]], *, embedded: bool) -> Evidence:
-    """Sum up: `texts` are the chunks read, `best` their pieces as (text, cosine), best first."""
-    asked = set(terms(question)) - _FLUFF or set(terms(question))
-    held = [set(terms(text)) for text in texts]
-    special = {word for name in _SPECIAL.findall(question) for word in terms(name)}
-    cosines = sorted((cosine for _, cosine in best if cosine), reverse=True) or [0.0]
+def evidence(
+    question: str, first: str, pieces: Sequence[tuple[int, frozenset[str], float]], *, embedded: bool
+) -> Evidence:
+    """Sum up: `first` is the text of hit 1, `pieces` are (number of the hit, words, cosine), best first."""
+    words = terms(question)
+    asked = frozenset(words) - _FLUFF or frozenset(words)
+    cosines = sorted((cosine for _, _, cosine in pieces if cosine), reverse=True) or [0.0]
     return Evidence(
-        cosine=cosines[0],
+        cosine=max((cosine for number, _, cosine in pieces if number == 1), default=0.0),
         margin=cosines[0] - cosines[len(cosines) // 2],
-        coverage=max((_share(asked, words) for words in held), default=0.0),
-        together=max((_share(asked, set(terms(text))) for text, _ in best[:3]), default=0.0),
-        names=_share(special, set().union(*held)) if special else 1.0,
-        kind=max((holds_kind(question, text) for text, _ in best[:2]), default=0.0),
+        coverage=_share(asked, frozenset(terms(first))),
+        together=max((_share(asked, held) for _, held, _ in pieces[:3]), default=0.0),
         embedded=embedded,
     )
 
 
-def _share(wanted: set[str], held: set[str]) -> float:
+def _share(wanted: frozenset[str], held: frozenset[str]) -> float:
     return len(wanted & held) / len(wanted) if wanted else 0.0
 
 
-WITH_COSINE = {"bias": -6.0, "cosine": 6.0, "margin": 0.0, "coverage": 3.0, "together": 1.0, "names": 1.0, "kind": 0.5}
-BY_WORDS = {"bias": -4.0, "coverage": 3.5, "together": 1.5, "names": 1.0, "kind": 0.5}
+WITH_COSINE = {"bias": -7.2, "cosine": 6.0, "margin": 2.0, "coverage": 3.5, "together": 1.5}
+BY_WORDS = {"bias": -3.64, "coverage": 4.23, "together": 1.75}
+"""As `benchmarks.abstention --fit` prints them. Cosines are those of all-MiniLM-L6-v2; fit again for another embedder."""
 
 
 def support(found: Evidence) -> float:
