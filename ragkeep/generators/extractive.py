@@ -97,9 +97,8 @@ class Extractive:
         for piece in pieces:
             piece.score = _score(piece, question, rarity, with_cosine=self.embedder is not None)
         pieces.sort(key=lambda p: (-p.score, p.number, p.unit.start))
-        first = hits[0].chunk.embed_text if hits else ""
         said = [(p.number, p.words, p.cosine) for p in pieces]
-        return pieces, evidence(question, first, said, embedded=self.embedder is not None)
+        return pieces, evidence(question, hits[:MAX_CHUNKS], said, embedded=self.embedder is not None)
 
 
 def _pieces(hits: Sequence[Hit]) -> list[Piece]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..analysis import terms
+from ..types import Hit
 
 _NUMBER = (
     r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|hundreds?|thousands?|millions?|billions?|"
@@ -45,14 +46,16 @@ class Evidence:
     """What speaks for an answer; shares are 0..1, cosines -1..1.
 
     cosine: of the question and the nearest piece of the first hit; `embedded` says whether there are cosines at all.
-    margin: how far the nearest piece of all stands out from the middle one.
     coverage: share of the question's words in the first hit. together: the most that one of the best pieces holds.
+    names: share of the question's names, numbers and identifiers found in any hit read, 1 when it has none.
+    code: whether the first hit is code, which says the same in fewer of the asker's words.
     """
 
     cosine: float = 0.0
-    margin: float = 0.0
     coverage: float = 0.0
     together: float = 0.0
+    names: float = 1.0
+    code: bool = False
     embedded: bool = False
 
 
@@ -60,6 +63,7 @@ _FLUFF = frozenset(
     terms("""use make get mean way work need want tell find give know purpose example python code please exactly
     best different difference between happen thing kind type name call like good look someone something any some one""")
 )
+_SPECIAL = re.compile(r"(?<=\S )[A-Z][\w-]*|\b\w*\d\w*\b|\b\w+[._]\w+\b|\b[a-z]+[A-Z]\w*|\b[A-Z]{2,}\b")
 
 
 def holds_kind(question: str, text: str) -> float:
@@ -72,17 +76,19 @@ def holds_kind(question: str, text: str) -> float:
 
 
 def evidence(
-    question: str, first: str, pieces: Sequence[tuple[int, frozenset[str], float]], *, embedded: bool
+    question: str, hits: Sequence[Hit], pieces: Sequence[tuple[int, frozenset[str], float]], *, embedded: bool
 ) -> Evidence:
-    """Sum up: `first` is the text of hit 1, `pieces` are (number of the hit, words, cosine), best first."""
+    """Sum up: `hits` are those read, `pieces` are (number of the hit, words, cosine), best first."""
     words = terms(question)
     asked = frozenset(words) - _FLUFF or frozenset(words)
-    cosines = sorted((cosine for _, _, cosine in pieces if cosine), reverse=True) or [0.0]
+    special = frozenset(word for name in _SPECIAL.findall(question) for word in terms(name))
+    held = [frozenset(terms(hit.chunk.embed_text)) for hit in hits]
     return Evidence(
         cosine=max((cosine for number, _, cosine in pieces if number == 1), default=0.0),
-        margin=cosines[0] - cosines[len(cosines) // 2],
-        coverage=_share(asked, frozenset(terms(first))),
-        together=max((_share(asked, held) for _, held, _ in pieces[:3]), default=0.0),
+        coverage=_share(asked, held[0]) if held else 0.0,
+        together=max((_share(asked, found) for _, found, _ in pieces[:3]), default=0.0),
+        names=_share(special, frozenset().union(*held)) if special else 1.0,
+        code=bool(hits) and hits[0].chunk.kind == "code",
         embedded=embedded,
     )
 
@@ -91,13 +97,13 @@ def _share(wanted: frozenset[str], held: frozenset[str]) -> float:
     return len(wanted & held) / len(wanted) if wanted else 0.0
 
 
-WITH_COSINE = {"bias": -7.2, "cosine": 6.0, "margin": 2.0, "coverage": 3.5, "together": 1.5}
-BY_WORDS = {"bias": -3.64, "coverage": 4.23, "together": 1.75}
+WITH_COSINE = {"bias": -7.76, "cosine": 7.5, "coverage": 2.8, "together": 1.0, "names": 1.2, "code": 1.2}
+BY_WORDS = {"bias": -3.64, "coverage": 4.23, "together": 1.75, "names": 0.0, "code": 0.5}
 """As `benchmarks.abstention --fit` prints them. Cosines are those of all-MiniLM-L6-v2; fit again for another embedder."""
 
 
 def support(found: Evidence) -> float:
     """How likely an answer is there, 0..1: a logistic function of the evidence, 0.5 where both are as likely."""
     weights = WITH_COSINE if found.embedded else BY_WORDS
-    total = weights["bias"] + sum(w * getattr(found, name) for name, w in weights.items() if name != "bias")
+    total = weights["bias"] + sum(w * float(getattr(found, name)) for name, w in weights.items() if name != "bias")
     return 1 / (1 + math.exp(-total))
