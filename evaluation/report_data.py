@@ -53,5 +53,5 @@ def as_night(data: dict[str, Any] | NightReport) -> NightReport:
     if isinstance(data, NightReport):
         return data
     fitting = {f.name: str(f.type).partition("[")[0].removesuffix(" | None") for f in fields(NightReport)}
-    kinds = {"str": str, "float": (int, float), "list": list, "Row": dict, "dict": dict}
+    kinds: dict[str, Any] = {"str": str, "float": (int, float), "list": list, "Row": dict, "dict": dict}
     return NightReport(**{k: v for k, v in data.items() if k in fitting and isinstance(v, kinds[fitting[k]])})
