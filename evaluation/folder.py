@@ -8,7 +8,8 @@ qrels_train.tsv, or, without one, on the other half of the test questions.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
     from ragkeep.config import Params, Paths, RetrieveParams
     from ragkeep.ports import Embedder, VectorStore
 
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Like tasks.stage.progress: (label, total) -> a context that yields a function told how much more is done."""
 MODES: dict[str, Mode] = {"bm25": "keyword", "keyword": "keyword", "vector": "vector", "hybrid": "hybrid"}
 TRAIN_QUESTIONS = 1000
 """How many training questions a weight is tuned on at most; more change it by less than a step."""
-_ALIAS, _BATCH = "evalset", 1024
+_ALIAS, _BATCH = "evalset", 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +61,26 @@ class _Mix:
     tuned_on: Literal["train", "crossfit", "params", "none"]
 
 
+@contextmanager
+def silent(_label: str, _total: int) -> Iterator[Callable[[int], None]]:
+    """Show no progress."""
+    yield lambda _: None
+
+
 def evaluate_folder(
-    folder: Path, mode: Literal["bm25", "vector", "hybrid"], *, paths: Paths, params: Params
+    folder: Path,
+    mode: Literal["bm25", "vector", "hybrid"],
+    *,
+    paths: Paths,
+    params: Params,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Return {set, mode, queries, ndcg_at_10, recall_at_10, rr, by_query, weight, tuned_on}.
 
-    by_query is a file of one row a judged question; queries without judgments are not asked.
-    Raises ConfigError when the folder's files are absent or disagree.
+    by_query is a file of one row a judged question; queries without judgments are not asked. `progress` is told
+    how many documents are embedded. Raises ConfigError when the folder's files are absent or disagree.
     """
-    bench = _open(read_folder(folder), paths, params)
+    bench = _open(read_folder(folder), paths, params, progress)
     mix = _mix(bench, params.retrieve) if mode == "hybrid" else _Mix(lambda _: Fusion(), 0.0, "none")
     run = _search(bench, params.retrieve, MODES[mode], mix)
     rows = _rows(bench.folder, run)
@@ -79,7 +93,7 @@ def evaluate_folder(
     return found | ({"weight": mix.weight, "tuned_on": mix.tuned_on} if mode == "hybrid" else {})
 
 
-def _open(folder: Folder, paths: Paths, params: Params) -> _Bench:
+def _open(folder: Folder, paths: Paths, params: Params, progress: Progress) -> _Bench:
     embedder = CachedEmbedder(load_embedder(params.embed, paths.cache), paths.cache)
     store: VectorStore = load(STORES, params.index.backend, path=paths.cache / "evalsets")
     corpus_ids = {content_id(_ALIAS, name): name for name in folder.corpus}
@@ -94,17 +108,21 @@ def _open(folder: Folder, paths: Paths, params: Params) -> _Bench:
         built_at=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
     if (version.name, version.digest) not in {(v.name, v.digest) for v in store.versions(_ALIAS)}:
-        _build(store, version, folder, embedder)
+        with progress(f"index {folder.name}", len(corpus_ids)) as advance:
+            _build(store, version, folder, embedder, advance)
     return _Bench(folder, version, store, embedder, corpus_ids)
 
 
-def _build(store: VectorStore, version: IndexVersion, folder: Folder, embedder: Embedder) -> None:
+def _build(
+    store: VectorStore, version: IndexVersion, folder: Folder, embedder: Embedder, advance: Callable[[int], None]
+) -> None:
     store.drop(version.name)
     store.create(version.name, dim=version.dim)
     entries = iter(sorted(folder.corpus.items()))
     while batch := list(islice(entries, _BATCH)):
         chunks = tuple(_chunk(name, text) for name, text in batch)
         store.write(version.name, EmbeddedBatch(chunks, embedder.embed([c.text for c in chunks], role="passage")))
+        advance(len(batch))
     store.finish(version.name)
     store.seal(version)
 

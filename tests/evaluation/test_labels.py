@@ -1,3 +1,4 @@
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from evaluation.corpus import Corpus
 from evaluation.labels import Resolver, quoted
 from evaluation.names import Names
-from evaluation.sets import Label, Question
+from evaluation.sets import Label, Question, load_set
 from ragkeep.tables import documents_table
 from ragkeep.types import Document
 from tasks.shards import write_shard
@@ -72,6 +73,19 @@ def test_a_name_bound_to_a_method_of_an_instance_leads_to_the_method() -> None:
 @pytest.mark.parametrize("name", ["pkg.nothing", "nothing.at.all", "broken.x", "pkg.Reader.nothing", "pkg.LIMIT.x"])
 def test_what_is_not_there_is_not_found(name: str) -> None:
     assert find(name) == []
+
+
+def test_every_golden_name_has_a_definition_in_this_library() -> None:
+    library = Path(sysconfig.get_path("stdlib"))
+
+    def text(uri: str) -> str | None:
+        path = library / uri.removeprefix("stdlib/")
+        return path.read_text("utf-8") if path.is_file() else None
+
+    names = Names(text)
+    questions = load_set(Path(__file__).parents[2] / "evaluation/sets/stdlib.jsonl").questions
+    labels = [label.name for question in questions for label in question.labels if label.name]
+    assert [name for name in labels if not names.find(name)] == []
 
 
 def test_a_quote_is_found_whatever_its_white_space() -> None:
