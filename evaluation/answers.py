@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ragkeep.types import Answer, Citation
+from ragkeep.types import Answer, Citation, Hit
 
 from .corpus import Corpus
 from .judge import AnswerRow
 from .labels import Resolved
 
-_CONTEXT_CHARS = 1200
+_REFERENCE_CHARS = 1200
 _CONTEXTS = 5
 
 
@@ -77,11 +77,16 @@ def answer_row(asked: Resolved, answer: Answer, corpus: Corpus) -> dict[str, Any
         "abstained": answer.abstained,
         "answer": answer.text,
         "citations": [{**asdict(c), "score": round(c.score, 6), "lines": list(c.lines)} for c in answer.citations],
-        "contexts": [hit.chunk.text[:_CONTEXT_CHARS] for hit in answer.hits[:_CONTEXTS]],
+        "contexts": [hit.chunk.text for rank, hit in enumerate(answer.hits) if rank < _CONTEXTS or _cites(answer, hit)],
         "hits": [place_row(hit.chunk.uri, hit.chunk.lines, hit.score) for hit in answer.hits[:_CONTEXTS]],
         "labels": [str(label) for label in asked.question.labels],
         "reference": reference(asked, answer, corpus),
     }
+
+
+def _cites(answer: Answer, hit: Hit) -> bool:
+    first, last = hit.chunk.lines
+    return any(c.uri == hit.chunk.uri and first <= c.lines[0] and c.lines[1] <= last for c in answer.citations)
 
 
 def reference(asked: Resolved, answer: Answer, corpus: Corpus) -> str | None:
@@ -90,7 +95,7 @@ def reference(asked: Resolved, answer: Answer, corpus: Corpus) -> str | None:
     cited = [(c.uri, *span) for c in answer.citations if (span := _span(c, corpus))]
     near = (s for s in spans if any(s[0] == uri and s[1] < end and start < s[2] for uri, start, end in cited))
     chosen = next(near, spans[0] if spans else None)
-    return (corpus.text(chosen[0]) or "")[chosen[1] : min(chosen[2], chosen[1] + _CONTEXT_CHARS)] if chosen else None
+    return (corpus.text(chosen[0]) or "")[chosen[1] : min(chosen[2], chosen[1] + _REFERENCE_CHARS)] if chosen else None
 
 
 def judged(row: dict[str, Any]) -> AnswerRow:
