@@ -159,11 +159,13 @@ def ask(name: str, asked: Sequence[Case], store: VectorStore, embedder: Embedder
         yield Asked(case, *found, tuple(hits))
 
 
-def golden(project: Path) -> list[Case]:
+def golden() -> list[Case]:
     """Read this project's own questions."""
     made = []
     for file in ("stdlib", "readmes", "unanswerable"):
-        for line in (project / "evaluation" / "sets" / f"{file}.jsonl").read_text(encoding="utf-8").splitlines():
+        for line in (
+            (Path(__file__).parents[1] / "evaluation" / "sets" / f"{file}.jsonl").read_text(encoding="utf-8").splitlines()
+        ):
             row = json.loads(line)
             made.append(Case(row["id"], row["text"], row["answerable"], split=row["split"]))
     return sample(made, each=PER_SET)
@@ -205,7 +207,7 @@ def collect(cache: Path, project: Path) -> dict[str, list[Asked]]:
             found[label] = list(ask(name, asked, store, embedder))
         if (project / "data" / "vectors").is_dir():
             build_golden("golden", project / "data", store, embedder)
-            found["our own golden sets"] = list(ask("golden", golden(project), store, embedder))
+            found["our own golden sets"] = list(ask("golden", golden(), store, embedder))
         else:
             print(f"our own golden sets left out: {project} holds no night's vectors, run `ragkeep nightly` first")
     return found

@@ -224,7 +224,9 @@ def evaluate(
 
     paths, params = _project()
     with logs_to_stderr():
-        result = _room("evaluation.folder").evaluate_folder(Path(folder), mode, paths=paths, params=params)
+        result = _room("evaluation.folder").evaluate_folder(
+            Path(folder), mode, paths=paths, params=params, progress=_room("tasks.stage").progress
+        )
     if json:
         emit_json(result)
         return

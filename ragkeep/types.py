@@ -118,7 +118,7 @@ class Fusion:
     """How the two legs of a hybrid search become one ranking; `weight` is the vector leg's share, 0..1."""
 
     method: Literal["convex", "rrf"] = "convex"
-    weight: float = 0.7
+    weight: float = 0.6
 
 
 @dataclass(frozen=True, slots=True)
