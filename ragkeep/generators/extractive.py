@@ -26,7 +26,7 @@ from .units import Unit, units
 MAX_CHUNKS = 5
 MAX_EMBEDDED = 16
 COSINE, WORDS, PLACE, KIND, HEAD = 1.0, 0.6, 0.5, 0.05, 0.1
-"""Weights of the parts of a piece's score; found on the dev questions of several sets, benchmarks/abstention.py."""
+"""Weights of the parts of a piece's score; chosen by ROUGE-L of answers by words alone, on five sets."""
 REPEAT = 0.2
 """How much of its score a piece loses that repeats what is already said."""
 KEEP = 0.8

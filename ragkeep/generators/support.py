@@ -1,7 +1,7 @@
 """Is the answer there at all? What speaks for it, and one number between 0 and 1 from that.
 
-`python -m benchmarks.abstention` fits the coefficients below on the dev halves of the sets it names and
-prints the balanced accuracy on the other halves.
+`python -m benchmarks.abstention --fit` fits such coefficients on the dev halves of the sets it names and prints the
+balanced accuracy of those below on the other halves.
 """
 
 from __future__ import annotations
@@ -97,9 +97,10 @@ def _share(wanted: frozenset[str], held: frozenset[str]) -> float:
     return len(wanted & held) / len(wanted) if wanted else 0.0
 
 
-WITH_COSINE = {"bias": -7.76, "cosine": 7.5, "coverage": 2.8, "together": 1.0, "names": 1.2, "code": 1.2}
-BY_WORDS = {"bias": -3.64, "coverage": 4.23, "together": 1.75, "names": 0.0, "code": 0.5}
-"""As `benchmarks.abstention --fit` prints them. Cosines are those of all-MiniLM-L6-v2; fit again for another embedder."""
+WITH_COSINE = {"bias": -7.75, "cosine": 7.4, "coverage": 2.79, "together": 1.07, "names": 1.19, "code": 1.25}
+BY_WORDS = {"bias": -4.67, "coverage": 3.86, "together": 1.86, "names": 1.31, "code": 0.64}
+"""Fitted on half of 721 questions of seven sets, each set and both answers weighing the same; on the other half the mean
+balanced accuracy is 0.78 with cosines and 0.70 without. Cosines are those of all-MiniLM-L6-v2: fit again for another."""
 
 
 def support(found: Evidence) -> float:
