@@ -33,7 +33,7 @@ KEEP = 0.8
 """A further piece must have this share of the best one's score."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Piece:
     """A quotable unit of hit `number` (from 1) and how well it answers."""
 
@@ -151,8 +151,21 @@ def pick(pieces: Sequence[Piece], limit: int) -> list[Piece]:
         if chosen and worth[at] < KEEP * chosen[0].score:
             break
         chosen.append(left.pop(at))
+    chosen = _with_heads(chosen, pieces)[:limit]
     order = list(dict.fromkeys(p.number for p in chosen))
     return sorted(chosen, key=lambda p: (order.index(p.number), p.unit.start))
+
+
+def _with_heads(chosen: Sequence[Piece], pieces: Sequence[Piece]) -> list[Piece]:
+    """Put before each piece of a definition its head: a sentence about code says little without what it is about."""
+    made: list[Piece] = []
+    for piece in chosen:
+        heads = [
+            p for p in pieces if p.number == piece.number and p.unit.role == "head" and p.unit.end <= piece.unit.start
+        ]
+        above = max(heads, key=lambda p: p.unit.start, default=piece)
+        made += [p for p in dict.fromkeys((above, piece)) if p not in made]
+    return made
 
 
 def _alike(a: Piece, b: Piece) -> float:
@@ -164,6 +177,7 @@ def _alike(a: Piece, b: Piece) -> float:
 
 def show(piece: Piece, hit: Hit) -> str:
     """Write a piece as a line of the answer: prose on one line, code as it stands, then `[n]`."""
-    if piece.unit.role == "sentence" or (piece.unit.role == "doc" and hit.chunk.kind != "code"):
+    remark = piece.text.lstrip().startswith(("#", "/", "*", "--"))
+    if piece.unit.role == "sentence" or (piece.unit.role == "doc" and not remark):
         return f"{' '.join(piece.text.split())} [{piece.number}]"
     return f"```{hit.chunk.language}\n{piece.text}\n``` [{piece.number}]"

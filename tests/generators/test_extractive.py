@@ -108,6 +108,12 @@ def test_a_question_on_code_is_answered_with_the_signature_and_its_place() -> No
     assert "Deserialize" in first.quote
 
 
+def test_a_sentence_about_code_comes_with_the_definition_it_is_about() -> None:
+    answer = ask("What will parse_float be called with when a JSON float is decoded?", LOADS)
+    assert answer.citations[0].quote.startswith("def loads(")
+    assert "every JSON float" in answer.citations[1].quote
+
+
 def test_the_kind_of_thing_asked_for_decides_between_equals() -> None:
     text = "The pump was invented by engineers. The pump was invented in 1911. The pump was invented by Karl Abel."
     assert "1911" in ask("When was the pump invented?", chunk(text), max_sentences=1).text
