@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .answer import answer_sync
 from .backends import GENERATORS, load
@@ -30,6 +30,7 @@ class Assistant:
     embedder: Embedder
     generator: Generator
     retrieve: RetrieveParams
+    answer: AnswerParams
 
     def search(self, text: str, *, mode: Mode = "hybrid", k: int | None = None, workspace: str = "default") -> list[Hit]:
         """Return the best chunks of one workspace, best first."""
@@ -47,8 +48,13 @@ class Assistant:
 
     def ask(self, question: str, *, workspace: str = "default") -> Answer:
         """Answer with citations, or say that the documents do not hold the answer."""
-        made = answer_sync(question, lambda q: self.search(q, workspace=workspace), self.generator)
-        return replace(made, release=str(self.release.number))
+        return answer_sync(
+            question,
+            lambda q: self.search(q, workspace=workspace),
+            self.generator,
+            params=self.answer,
+            release=str(self.release.number),
+        )
 
 
 @contextmanager
@@ -63,4 +69,5 @@ def open_release(paths: Paths, params: Params, *, release: Release | None = None
         embedder=embedder,
         generator=load(GENERATORS, chosen.generator, params=answer, embedder=embedder),
         retrieve=parse(RetrieveParams, chosen.serving["retrieve"], "release.retrieve"),
+        answer=answer,
     )

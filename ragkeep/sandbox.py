@@ -11,6 +11,7 @@ Messages are length-prefixed JSON over pipes; nothing is ever unpickled.
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -80,6 +81,7 @@ class Sandbox:
         self.limits = limits
         self.usage = Usage()
         self._child: subprocess.Popen[bytes] | None = None
+        self._own_peak_kb = 0
         self._buffer = bytearray()
 
     def __enter__(self) -> Sandbox:
@@ -142,6 +144,7 @@ class Sandbox:
         return taken
 
     def _start(self) -> subprocess.Popen[bytes]:
+        self._own_peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         limits = orjson.dumps([self.limits.timeout_s, self.limits.memory_mb, self.limits.max_chars]).decode()
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-m", "ragkeep.sandbox", limits],
@@ -181,13 +184,16 @@ class Sandbox:
         self._buffer.clear()
         if child is None:
             return 0, 0.0
+        alive_mb = _peak_mb(child.pid)
         child.stdin.close()  # type: ignore[union-attr]
         child.stdout.close()  # type: ignore[union-attr]
         if kill and not _gone(child.pid):
             child.kill()
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
-        rss_mb = used.ru_maxrss / 1024
+        # exec hands a child its parent's peak, so what the kernel reports counts only above that
+        inherited = used.ru_maxrss <= self._own_peak_kb
+        rss_mb = alive_mb if inherited else used.ru_maxrss / 1024
         self.usage.cpu_s += used.ru_utime + used.ru_stime
         self.usage.max_rss_mb = max(self.usage.max_rss_mb, rss_mb)
         return child.returncode, rss_mb
@@ -196,6 +202,16 @@ class Sandbox:
 class _Died(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         self.reason, self.detail = reason, detail
+
+
+def _peak_mb(pid: int) -> float:
+    """The most memory a living process has held; 0 for one that has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0.0
+    peak = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(peak[0]) / 1024 if peak else 0.0
 
 
 def _gone(pid: int) -> bool:

@@ -128,3 +128,13 @@ def test_a_reader_that_cannot_start_is_an_error_not_five_hundred_bad_documents(
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(RagkeepError, match="does not start"):
         results(made(tmp_path, "polite"))
+
+
+def test_a_large_parent_is_not_taken_for_a_large_reader(tmp_path: Path) -> None:
+    held = bytearray(700 * 2**20)  # exec hands a child its parent's peak memory
+    held[::4096] = b"x" * len(held[::4096])
+    (tmp_path / "a.txt").write_text("small")
+    with Sandbox(Limits()) as sandbox:
+        list(sandbox.read([File(tmp_path / "a.txt", "prose")]))
+    del held
+    assert 0 < sandbox.usage.max_rss_mb < 300

@@ -88,6 +88,12 @@ class Project:
         return found
 
 
+def make_env() -> dict[str, str]:
+    """The environment without what would point a command elsewhere; the checkout's code is importable."""
+    keep = {k: v for k, v in os.environ.items() if not k.startswith(("RAGKEEP_", "PREFECT_", "MLFLOW_"))}
+    return {**keep, "PYTHONPATH": str(ROOT)}
+
+
 def make_project(root: Path) -> Project:
     """Lay out sources, questions and params; the stages and their code are the checkout's."""
     (root / "docs").mkdir(parents=True)
@@ -121,5 +127,4 @@ def make_project(root: Path) -> Project:
     for room in ("ragkeep", "evaluation", "tasks", "flows"):
         shutil.copytree(ROOT / room, root / room, ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run(["git", "init", "-q", str(root)], check=True)
-    keep = {k: v for k, v in os.environ.items() if not k.startswith(("RAGKEEP_", "PREFECT_", "MLFLOW_"))}
-    return Project(root, {**keep, "PYTHONPATH": str(ROOT)})
+    return Project(root, make_env())
