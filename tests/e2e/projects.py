@@ -102,9 +102,10 @@ def make_project(root: Path) -> Project:
     (root / "docs" / "guide.md").write_text("# Guide\n\nOpen the lid before you start the engine.\n")
     questions = [
         {
-            "id": f"q-{n:02d}", "text": text, "split": "dev" if n % 2 else "test", "answerable": True,
+            "id": f"{split}-{n:02d}", "text": lead + text, "split": split, "answerable": True,
             "labels": [{"document": f"docs/{name}.py", "quote": f"def {name}"}],
         }
+        for split, lead in (("dev", "in short, "), ("test", ""))
         for n, (name, text) in enumerate(QUESTIONS.items())
     ]  # fmt: skip
     (root / "questions.jsonl").write_text("".join(json.dumps(q) + "\n" for q in questions))
