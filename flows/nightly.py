@@ -173,6 +173,7 @@ def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str],
         "documents": night.document_counts(paths, live),
         "chunks": {"total": release.index.chunks, "embedded": stats.get("embed", {}).get("embedded", 0)},
         "scores": release.scores,
+        "reasons": list(verdict.reasons),
         "seconds": round(time.monotonic() - began, 2),
     }
     page = report.write(paths, params, release, verdict, result=result, stats=stats, live=live)
