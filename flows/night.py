@@ -19,7 +19,6 @@ from ragkeep.config import Params, Paths
 from ragkeep.errors import IndexMissing
 from ragkeep.files import fsync_dir, read_json, write_json
 from ragkeep.releases import champion, save_release
-from ragkeep.stores import open_store
 from ragkeep.types import Fusion, IndexVersion, Release, content_id
 
 from . import registry
@@ -143,13 +142,12 @@ def register(paths: Paths, params: Params, release: Release, verdict: Verdict, *
     return made
 
 
-def leave_live_counts(paths: Paths, params: Params) -> None:
+def leave_live_counts(paths: Paths) -> None:
     """Tell tomorrow's validation how much was live tonight."""
     counts = document_counts(paths)
     write_json(
         paths.data / "live.json", {"documents": counts["seen"], "chunks": read_json(paths.data / "index.json")["chunks"]}
     )
-    open_store(params.index, paths)
 
 
 def document_counts(paths: Paths, before: Release | None = None) -> dict[str, int]:

@@ -125,7 +125,7 @@ def _publish(paths: Paths, params: Params, release: Release, lease: Lease) -> No
             txn.set(key, value)
         publish(paths, params, release, lease)
         canary(paths, params)
-    night.leave_live_counts(paths, params)
+    night.leave_live_counts(paths)
     prune_versions(paths, open_store(params.index, paths), params)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.projects import Project, make_project
+from tests.e2e.projects import make_project
 
 STAGES = ("scan", "ingest", "chunk", "embed", "index")
 
@@ -119,8 +119,6 @@ def main() -> None:
     sys.stdout.write(f"{sum(ok for _, ok in results)} of {len(results)} ended in the bytes of a run never killed\n")
     sys.exit(any(not ok for _, ok in results))
 
-
-__all__ = ["Project", "survive"]
 
 if __name__ == "__main__":
     main()
