@@ -10,11 +10,8 @@ memory of words and also computes line spans and names. `ratio` > 1: ours needs 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import statistics
 import sysconfig
-import time
 from collections.abc import Callable, Sequence
 from email.parser import HeaderParser
 from pathlib import Path
@@ -24,6 +21,8 @@ from ragkeep import tokens
 from ragkeep.chunkers import chunk_document
 from ragkeep.config import ChunkParams, ChunkSection
 from ragkeep.types import Document
+
+from .measure import alternate, finish, over
 
 SIZES = ChunkParams(target_tokens=200, max_tokens=256, overlap_tokens=0)
 _NOT_CORPUS = {"test", "tests", "idlelib", "site-packages", "dist-packages", "__pycache__"}
@@ -74,26 +73,22 @@ def peer() -> Callable[[Sequence[Document]], int]:
 
 def compare(documents: Sequence[Document], rounds: int) -> dict[str, Any]:
     """Cut each slice with both in turn; returns the figures."""
-    sides = {"ours": ours, "peer": peer()}
-    for cut in sides.values():
+    theirs = peer()
+    for cut in (ours, theirs):
         cut(documents[:1])
     tokens.forget()
-    spent: dict[str, list[float]] = {"ours": [], "peer": []}
-    counts = {"ours": 0, "peer": 0}
-    for number in range(rounds):
-        some = documents[number::rounds]
-        for side in sorted(sides, reverse=bool(number % 2)):
-            began = time.process_time()
-            counts[side] += sides[side](some)
-            spent[side].append(time.process_time() - began)
+    slices = [documents[number::rounds] for number in range(rounds)]
+    our_counts: list[int] = []
+    peer_counts: list[int] = []
+    found = alternate(over(slices, theirs, peer_counts), over(slices, ours, our_counts), rounds=rounds)
     size = sum(len(d.text.encode()) for d in documents) / 1e6
-    slices = [p / o for p, o in zip(spent["peer"], spent["ours"], strict=True)]
-    return {
-        "ratio": round(sum(spent["peer"]) / sum(spent["ours"]), 2),
-        "ratio_slices": [round(min(slices), 2), round(statistics.median(slices), 2), round(max(slices), 2)],
+    return found.as_json() | {
         "megabytes": round(size, 2),
-        "megabytes_per_cpu_second": {side: round(size / sum(seconds), 2) for side, seconds in spent.items()},
-        "chunks": counts,
+        "megabytes_per_cpu_second": {
+            "ours": round(size / sum(found.ours), 2),
+            "peer": round(size / sum(found.peer), 2),
+        },
+        "chunks": {"ours": sum(our_counts), "peer": sum(peer_counts)},
     }
 
 
@@ -116,7 +111,7 @@ def main() -> None:
     if not options.json:
         for kind, f in figures.items():
             print(f"{kind}: {f['megabytes']} MB, {f['megabytes_per_cpu_second']} MB a CPU-second, {f['ratio']}x")
-    print(json.dumps({"ratio": min(f["ratio"] for f in figures.values()), **figures}))
+    finish({"ratio": min(f["ratio"] for f in figures.values()), **figures})
 
 
 if __name__ == "__main__":

@@ -9,13 +9,10 @@ each side first in every other slice. `ratio` > 1: ours is that much cheaper; co
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
-import statistics
 import sysconfig
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,8 @@ import numpy as np
 from ragkeep.config import EmbedParams
 from ragkeep.embedders import load_embedder
 from ragkeep.models import packaged_minilm
+
+from .measure import alternate, finish, over
 
 
 def stdlib_chunks(count: int, *, seed: int = 7) -> list[str]:
@@ -50,13 +49,6 @@ def stdlib_chunks(count: int, *, seed: int = 7) -> list[str]:
     return made
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """CPU-seconds of this process for one call, and its result."""
-    began = time.process_time()
-    result = work()
-    return time.process_time() - began, result
-
-
 def peer() -> Callable[[list[str]], Any]:
     """sentence-transformers with its defaults."""
     import torch
@@ -69,29 +61,23 @@ def peer() -> Callable[[list[str]], Any]:
 
 def compare(texts: list[str], rounds: int, precision: Any, cache: Path) -> dict[str, Any]:
     """Embed each slice with both sides in turn; returns the figures."""
-    embedder = load_embedder(EmbedParams(precision=precision), cache)
-    sides = {"ours": lambda some: embedder.embed(some, role="passage"), "peer": peer()}
-    for run in sides.values():
-        run(texts[:20])
-    spent: dict[str, list[float]] = {"ours": [], "peer": []}
-    cosines: list[float] = []
-    for number in range(rounds):
-        some = texts[number::rounds]
-        made = {}
-        for name in sorted(sides, reverse=bool(number % 2)):
-            seconds, made[name] = timed(lambda name=name, some=some: sides[name](some))
-            spent[name].append(seconds)
-        cosines.extend((made["ours"] * made["peer"]).sum(axis=1).tolist())
-    ratios = [p / o for o, p in zip(spent["ours"], spent["peer"], strict=True)]
-    return {
-        "ratio": round(sum(spent["peer"]) / sum(spent["ours"]), 3),
-        "ratio_median": round(statistics.median(ratios), 3),
-        "ratio_min": round(min(ratios), 3),
-        "ratio_max": round(max(ratios), 3),
-        "chunks_per_cpu_s": round(len(texts) / sum(spent["ours"]), 2),
-        "peer_chunks_per_cpu_s": round(len(texts) / sum(spent["peer"]), 2),
-        "cosine_mean": round(float(np.mean(cosines)), 6),
-        "cosine_min": round(float(np.min(cosines)), 6),
+    embedder, theirs = load_embedder(EmbedParams(precision=precision), cache), peer()
+    embedder.embed(texts[:20], role="passage")
+    theirs(texts[:20])
+    slices = [texts[number::rounds] for number in range(rounds)]
+    ours_made: list[Any] = []
+    peer_made: list[Any] = []
+    found = alternate(
+        over(slices, theirs, peer_made),
+        over(slices, lambda some: embedder.embed(some, role="passage"), ours_made),
+        rounds=rounds,
+    )
+    cosines = (np.concatenate(ours_made) * np.concatenate(peer_made)).sum(axis=1)
+    return found.as_json() | {
+        "chunks_per_cpu_s": round(len(texts) / sum(found.ours), 2),
+        "peer_chunks_per_cpu_s": round(len(texts) / sum(found.peer), 2),
+        "cosine_mean": round(float(cosines.mean()), 6),
+        "cosine_min": round(float(cosines.min()), 6),
         "chunks": len(texts),
         "embedder": embedder.fingerprint,
     }
@@ -112,7 +98,7 @@ def main() -> None:
     if not options.json:
         for name, value in figures.items():
             print(f"{name:24} {value}")
-    print(json.dumps(figures))
+    finish(figures)
 
 
 if __name__ == "__main__":

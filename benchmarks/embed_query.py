@@ -9,17 +9,15 @@ published there); without, the embedder alone. `ratio` > 1: ours is that much ch
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from ragkeep.models import packaged_minilm
+
+from .measure import alternate, cpu_seconds, finish
 
 QUESTION = "How do I parse a date from a string?"
 OURS = """
@@ -38,32 +36,17 @@ assert vector.shape == (1, 384)
 """
 
 
-def cpu_of(command: list[str], **environment: str) -> float:
-    """User and system CPU-seconds of one process and its children."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, **environment})
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
 def compare(rounds: int, project: Path | None, cache: str) -> dict[str, Any]:
     """Start both sides in turn; the first start of each, which fills caches, does not count."""
-    python = sys.executable
-    ours = [python, "-c", OURS, cache, QUESTION]
-    environment = {}
+    ours = [sys.executable, "-c", OURS, cache, QUESTION]
     if project is not None:
-        ours = [python, "-m", "ragkeep.cli", "ask", QUESTION]
-        environment = {"RAGKEEP_HOME": str(project.resolve())}
-    peer = [python, "-c", PEER, str(packaged_minilm()), QUESTION]
-    first = cpu_of(ours, **environment)
-    cpu_of(peer)
-    rows = [(cpu_of(ours, **environment), cpu_of(peer)) for _ in range(rounds)]
-    mine, theirs = (statistics.median(side) for side in zip(*rows, strict=True))
-    return {
-        "ratio": round(theirs / mine, 2),
-        "ratio_min": round(min(t / m for m, t in rows), 2),
-        "cpu_s": round(mine, 3),
-        "peer_cpu_s": round(theirs, 3),
+        ours = [sys.executable, "-m", "ragkeep.cli", "ask", QUESTION]
+        os.environ["RAGKEEP_HOME"] = str(project.resolve())
+    peer = [sys.executable, "-c", PEER, str(packaged_minilm()), QUESTION]
+    first = cpu_seconds(ours)
+    cpu_seconds(peer)
+    found = alternate(peer, ours, rounds=rounds).as_json()
+    return found | {
         "cpu_s_first_ever": round(first, 3),
         "what": "ragkeep ask" if project is not None else "embed one query",
     }
@@ -81,7 +64,7 @@ def main() -> None:
     if not options.json:
         for name, value in figures.items():
             print(f"{name:24} {value}")
-    print(json.dumps(figures))
+    finish(figures)
 
 
 if __name__ == "__main__":

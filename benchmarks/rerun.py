@@ -169,10 +169,11 @@ def _night(paths: Paths, params: Params, spent: dict[str, float] | None = None) 
 
 
 def _chunk_ids(paths: Paths) -> Iterator[str]:
-    from tasks.shards import iter_shards, read_shard
+    from ragkeep.tables import read_table
+    from tasks.shards import iter_shards
 
     for path in iter_shards(paths.data / "chunks"):
-        yield from read_shard(path)["id"].to_pylist()
+        yield from read_table(path)["id"].to_pylist()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
+from ragkeep.tables import read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Corpus:
     def __init__(self, folder: Path) -> None:
         self.places: dict[str, Place] = {}
         for shard in sorted(folder.glob("[0-9]*.parquet")):
-            table = pq.read_table(shard, columns=["uri", "source", "language", "first_line"])
+            table = read_table(shard, ["uri", "source", "language", "first_line"])
             for row in table.to_pylist():
                 self.places[row["uri"]] = Place(shard, row["source"], row["language"], row["first_line"])
         self._shard = functools.lru_cache(maxsize=2)(_texts)
@@ -45,5 +45,5 @@ class Corpus:
 
 
 def _texts(shard: Path) -> dict[str, str]:
-    table = pq.read_table(shard, columns=["uri", "text"])
+    table = read_table(shard, ["uri", "text"])
     return dict(zip(table["uri"].to_pylist(), table["text"].to_pylist(), strict=True))

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from ragkeep.analysis import VERSION
 from ragkeep.backends import STORES, load
 from ragkeep.embedders import load_embedder
-from ragkeep.files import write_json
+from ragkeep.files import write_json, write_rows
 from ragkeep.fusion import best_weight, weight_curve
 from ragkeep.retrieve import make_retriever
 from ragkeep.types import Chunk, EmbeddedBatch, Fusion, IndexVersion, Mode, content_id, ids_digest
 
 from .beir import Folder, Qrels, read_folder
 from .metrics import CUTOFF, MEASURES, score_run
-from .scores import QuestionScore, estimates, row_json, write_rows
+from .scores import QuestionScore, estimates, row_json
 from .tuning import all_legs
 from .vectors import CachedEmbedder
 

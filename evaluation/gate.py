@@ -72,9 +72,10 @@ def judge(baseline: EvalReport | None, candidate: EvalReport, params: GateParams
     return _verdict(reasons, notes, metrics, slices, questions)
 
 
-def judge_folders(baseline: Path | None, candidate: Path, params: GateParams, *, index: str) -> Verdict:
-    """Judge measurements left in folders. Raises CannotJudge when one cannot be read."""
-    return judge(read_report(baseline) if baseline else None, read_report(candidate), params, index=index)
+def comparable(baseline: EvalReport, candidate: EvalReport) -> bool:
+    """Whether enough of both sides' questions are the same ones, labels and all."""
+    old, new = ({(row.id, row.digest) for row in report.rows} for report in (baseline, candidate))
+    return len(old & new) >= MIN_COMMON * max(len(old), len(new))
 
 
 def gate_files(baseline: Path, candidate: Path, params: GateParams) -> dict[str, Any]:
@@ -150,12 +151,10 @@ def _common(baseline: EvalReport, candidate: EvalReport) -> tuple[list[str], tup
         raise CannotJudge("the champion's scores hold no question: measure the champion again")
     if not new:
         return [], ()
-    share = len(ids) / max(len(old), len(new))
-    if share < MIN_COMMON:
+    if not comparable(baseline, candidate):
         raise CannotJudge(
-            f"only {share:.0%} of the questions are the same ({len(ids)} of {len(old)} before, {len(new)} now; "
-            "labels count): measure the champion's index on today's sets, or overrule with "
-            "`ragkeep releases promote N --force`"
+            f"only {len(ids)} questions are the same ({len(old)} before, {len(new)} now; labels count), too few to "
+            "compare: give both the same sets, or overrule with `ragkeep releases promote N --force`"
         )
     changed = sum(q in old and old[q] != new[q] for q in new)
     parts = (("new", len(new.keys() - old.keys())), ("gone", len(old.keys() - new.keys())), ("reworded", changed))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ragkeep.errors import CannotJudge
-from ragkeep.files import write_json, write_text
+from ragkeep.files import write_json, write_rows
 
 from .compare import bca, mean
 
@@ -80,7 +80,7 @@ def slice_values(rows: Iterable[QuestionScore]) -> dict[str, list[QuestionScore]
     return dict(sorted(found.items()))
 
 
-def scores_flat(summary: dict[str, Any]) -> dict[str, float]:
+def flat_scores(summary: dict[str, Any]) -> dict[str, float]:
     """Return scores.json as a flat metric table for a tracker: "ndcg_at_10", "ndcg_at_10/source_stdlib"."""
     flat = {name: value["mean"] for name, value in summary.get("metrics", {}).items()}
     for part, metrics in summary.get("slices", {}).items():
@@ -95,11 +95,6 @@ def row_json(row: QuestionScore) -> dict[str, Any]:
         "scores": {name: round(value, 6) for name, value in sorted(row.scores.items())},
         "rank": row.rank, "top": list(row.top),
     }  # fmt: skip
-
-
-def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Replace a JSON-lines file durably; keys sorted."""
-    write_text(path, "".join(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows))
 
 
 def write_report(folder: Path, summary: dict[str, Any], rows: Sequence[QuestionScore]) -> None:
@@ -119,7 +114,7 @@ def read_report(path: Path) -> EvalReport:
     summary_path = path if path.suffix != ".jsonl" else _summary_of(path)
     try:
         summary = json.loads(summary_path.read_text(encoding="utf-8"))
-        lines = rows_path.read_text(encoding="utf-8").splitlines()
+        lines = rows_path.read_text(encoding="utf-8").split("\n")
         rows = tuple(_row(json.loads(line)) for line in lines if line.strip())
         index = summary["index"]
         return EvalReport(index=index["name"] if isinstance(index, dict) else index, rows=rows, summary=summary)

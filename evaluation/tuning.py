@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ragkeep.config import RetrieveParams
 from ragkeep.fusion import WEIGHTS, best_weight, fuse, ranking
 from ragkeep.ports import Embedder, VectorStore
+from ragkeep.tables import read_table, rows_mask
 from ragkeep.types import Fusion, IndexVersion, Legs, Query
 
 from .labels import Resolved
@@ -90,8 +88,8 @@ def chunk_places(folder: Path, asked: Sequence[Resolved]) -> dict[str, Place]:
     uris = {uri for r in asked for group in r.groups for uri, _, _ in group}
     places = {}
     for shard in sorted(folder.glob("[0-9]*.parquet")):
-        table = pq.read_table(shard, columns=["id", "uri", "start", "end"])
-        table = table.filter(pc.is_in(table["uri"], value_set=pa.array(sorted(uris), pa.string())))
-        for row in table.to_pylist():
+        table = read_table(shard, ["id", "uri", "start", "end"])
+        asked_for = [uri in uris for uri in table["uri"].to_pylist()]
+        for row in table.filter(rows_mask(asked_for)).to_pylist():
             places[row["id"]] = (row["uri"], row["start"], row["end"])
     return places

@@ -14,10 +14,11 @@ from typing import Any
 
 from blake3 import blake3
 
-from evaluation.gate import Verdict, judge_folders
+from evaluation.gate import Verdict, comparable, judge
+from evaluation.scores import flat_scores, read_report
 from ragkeep.config import Params, Paths
 from ragkeep.errors import IndexMissing
-from ragkeep.files import fsync_dir, read_json, write_json
+from ragkeep.files import fsync_dir, read_json, read_rows, write_json
 from ragkeep.releases import champion, save_release
 from ragkeep.types import Fusion, IndexVersion, Release, content_id
 
@@ -61,15 +62,10 @@ def candidate(paths: Paths, params: Params) -> Release:
         serving=serving,
         git_sha=git_sha(paths.root),
         dvc_lock_sha=_file_sha(paths.root / "dvc.lock"),
-        scores=flat_scores(scores),
+        scores={name: value for name, value in flat_scores(scores).items() if "/" not in name},
         evaluation=f"evidence/{sha}",
         created_at=now(),
     )
-
-
-def flat_scores(scores: dict[str, Any]) -> dict[str, float]:
-    """Keep the means: metric -> value."""
-    return {name: float(value["mean"]) for name, value in sorted(scores["metrics"].items()) if value["mean"] is not None}
 
 
 def git_sha(root: Path) -> str:
@@ -97,8 +93,13 @@ def same_as_champion(paths: Paths, release: Release) -> bool:
 def gate(paths: Paths, params: Params, release: Release) -> Verdict:
     """Judge the candidate's scores against the floors and the champion's scores. Raises CannotJudge."""
     live = champion(paths)
-    baseline = paths.releases / live.evaluation / "evaluation" if live else None
-    return judge_folders(baseline, paths.data / "evaluation", params.gate, index=release.index.name)
+    new = read_report(paths.data / "evaluation")
+    old = read_report(paths.releases / live.evaluation / "evaluation") if live else None
+    if live and old and not comparable(old, new) and index_present(paths, params, live.index.name):
+        from tasks.evaluate import measure_release
+
+        old = measure_release(paths, params, live)  # the questions are other ones: ask the champion these
+    return judge(old, new, params.gate, index=release.index.name)
 
 
 def keep_evidence(paths: Paths, release: Release) -> None:
@@ -121,6 +122,7 @@ def register(paths: Paths, params: Params, release: Release, verdict: Verdict, *
         paths,
         replace(release, reason=reason),
         params=asdict(params) | {"sources": [s.name for s in params.sources]},
+        metrics=flat_scores(read_json(folder / "scores.json")),
         tags={
             "gate": verdict.verdict,
             "git_sha": release.git_sha,
@@ -144,10 +146,8 @@ def register(paths: Paths, params: Params, release: Release, verdict: Verdict, *
 
 def leave_live_counts(paths: Paths) -> None:
     """Tell tomorrow's validation how much was live tonight."""
-    counts = document_counts(paths)
-    write_json(
-        paths.data / "live.json", {"documents": counts["seen"], "chunks": read_json(paths.data / "index.json")["chunks"]}
-    )
+    found = {what: read_json(paths.data / "validation" / f"{what}.json") for what in ("documents", "chunks")}
+    write_json(paths.data / "live.json", {what: report["counts"][what] for what, report in found.items()})
 
 
 def document_counts(paths: Paths, before: Release | None = None) -> dict[str, int]:
@@ -166,16 +166,15 @@ def document_counts(paths: Paths, before: Release | None = None) -> dict[str, in
 def _manifest(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    import pyarrow.parquet as pq
+    from ragkeep.tables import read_table
 
-    table = pq.read_table(path, columns=["uri", "sha"])
+    table = read_table(path, ["uri", "sha"])
     return dict(zip(table["uri"].to_pylist(), table["sha"].to_pylist(), strict=True))
 
 
 def quarantine_rows(paths: Paths, stage: str) -> list[dict[str, Any]]:
     """Read the quarantine of one stage: ingest, validate or chunks."""
-    path = paths.data / "quarantine" / f"{stage}.jsonl"
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+    return read_rows(paths.data / "quarantine" / f"{stage}.jsonl")
 
 
 def stage_stats(paths: Paths, ran: dict[str, bool]) -> dict[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,13 @@ def _experiment(client: Any, paths: Paths) -> str:
 
 
 def record(
-    paths: Paths, release: Release, *, params: dict[str, Any], tags: dict[str, str], artifacts: list[Path]
+    paths: Paths,
+    release: Release,
+    *,
+    params: dict[str, Any],
+    metrics: dict[str, float],
+    tags: dict[str, str],
+    artifacts: list[Path],
 ) -> Release:
     """Log a night and register its release as a version; return the release with number and run id.
 
@@ -54,10 +61,7 @@ def record(
         return replace(release, number=number, run_id=run_id)
     run = client.create_run(_experiment(client, paths), run_name=f"night {release.created_at}", tags=tags)
     run_id = run.info.run_id
-    for key, value in sorted(_flat(params).items()):
-        client.log_param(run_id, key, str(value)[:6000])
-    for key, value in sorted(release.scores.items()):
-        client.log_metric(run_id, key, value)
+    _log(client, run_id, params, metrics)
     folder = paths.state / "runs" / run_id
     write_json(folder / "release.json", asdict(release))
     for path in (folder / "release.json", *artifacts):
@@ -74,10 +78,20 @@ def record(
     return replace(release, number=int(version.version), run_id=run_id)
 
 
+def _log(client: Any, run_id: str, params: dict[str, Any], metrics: dict[str, float]) -> None:
+    """Write parameters and metrics in one transaction each; one by one they cost a commit apiece."""
+    from mlflow.entities import Metric, Param
+
+    at = int(time.time() * 1000)
+    client.log_batch(run_id, metrics=[Metric(key, value, at, 0) for key, value in sorted(metrics.items())])
+    logged = [Param(key, str(value)[:6000]) for key, value in sorted(_flat(params).items())]
+    for begin in range(0, len(logged), 100):  # as many as one call takes
+        client.log_batch(run_id, params=logged[begin : begin + 100])
+
+
 def _find(client: Any, sha: str) -> tuple[int, str]:
-    for version in client.search_model_versions(f"name='{MODEL}'", max_results=1000):
-        if version.tags.get("release_sha") == sha:
-            return int(version.version), str(version.run_id)
+    for version in client.search_model_versions(f"name='{MODEL}' and tags.`release_sha`='{sha}'"):
+        return int(version.version), str(version.run_id)
     return 0, ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from evaluation.gate import Verdict
 from evaluation.report import render_markdown, render_report
 from evaluation.report_data import NightReport
 from ragkeep.config import Params, Paths
-from ragkeep.files import read_json, write_text
+from ragkeep.files import read_json, read_rows, write_text
 from ragkeep.releases import all_releases
 from ragkeep.types import Release
 
@@ -54,8 +53,8 @@ def write(
         result=result,
         verdict=verdict.as_json(),
         scores=read_json(evaluation / "scores.json"),
-        by_query=_rows(evaluation / "by_query.jsonl"),
-        answers=_rows(evaluation / "answers.jsonl"),
+        by_query=read_rows(evaluation / "by_query.jsonl"),
+        answers=read_rows(evaluation / "answers.jsonl"),
         stages=stats,
         trend=_trend(paths, params.gate.metric),
         release=asdict(release),
@@ -82,7 +81,7 @@ def _found(paths: Paths) -> dict[str, Any]:
     return {
         "skipped": read_json(paths.data / "sources" / "skipped.json"),
         "quarantine": [row for stage in ("ingest", "validate", "chunks") for row in quarantine_rows(paths, stage)],
-        "released": _rows(paths.data / "released.jsonl"),
+        "released": read_rows(paths.data / "released.jsonl"),
         "validation": validation,
         "near_duplicates": near.get("pairs") if isinstance(near, dict) else near,
         "versions": _versions(),
@@ -103,12 +102,6 @@ def _now() -> str:
 def markdown(page: Path) -> str:
     """Read the summary written beside a page."""
     return page.with_suffix(".md").read_text(encoding="utf-8")
-
-
-def _rows(path: Path) -> list[dict[str, Any]] | None:
-    if not path.is_file():
-        return None
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def _trend(paths: Paths, metric: str) -> list[dict[str, Any]]:

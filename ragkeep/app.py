@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .answer import answer_sync
 from .backends import GENERATORS, load
@@ -61,13 +61,23 @@ class Assistant:
 def open_release(paths: Paths, params: Params, *, release: Release | None = None) -> Iterator[Assistant]:
     """Open the champion, or the release given. Raises ReleaseError when nothing is published yet."""
     chosen = release or require_champion(paths)
-    embedder = load_embedder(parse(EmbedParams, chosen.serving["embed"], "release.embed"), paths.cache)
-    answer = parse(AnswerParams, chosen.serving["answer"], "release.answer")
+    own = release_params(params, chosen)
+    embedder = load_embedder(own.embed, paths.cache)
     yield Assistant(
         release=chosen,
         store=open_store(params.index, paths),
         embedder=embedder,
-        generator=load(GENERATORS, chosen.generator, params=answer, embedder=embedder),
-        retrieve=parse(RetrieveParams, chosen.serving["retrieve"], "release.retrieve"),
-        answer=answer,
+        generator=load(GENERATORS, chosen.generator, params=own.answer, embedder=embedder),
+        retrieve=own.retrieve,
+        answer=own.answer,
+    )
+
+
+def release_params(params: Params, release: Release) -> Params:
+    """Put the release's own embedder, retrieval and answering in place of today's."""
+    return replace(
+        params,
+        embed=parse(EmbedParams, release.serving["embed"], "release.embed"),
+        retrieve=parse(RetrieveParams, release.serving["retrieve"], "release.retrieve"),
+        answer=parse(AnswerParams, release.serving["answer"], "release.answer"),
     )

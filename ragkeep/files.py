@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from .errors import SourceError
 
 
 def fsync_dir(path: Path) -> None:
@@ -67,3 +69,32 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Replace a JSON-lines file durably, keys sorted; the rows stream."""
+    with replacing(path) as new, new.open("w", encoding="utf-8", newline="") as out:
+        for row in rows:
+            out.write(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON-lines file; no file is no rows. Raises SourceError naming the line that is not an object.
+
+    Lines end with a line feed only: `str.splitlines` would also cut at U+2028 inside a text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    return [_row(line, f"{path}:{n}") for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+
+
+def _row(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise SourceError(f"{where} is not JSON ({error}): mend or remove the line") from None
+    if not isinstance(row, dict):
+        raise SourceError(f"{where} is not a JSON object: mend or remove the line")
+    return row

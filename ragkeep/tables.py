@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from .types import Chunk, Document
+from .types import Chunk, Document, Vectors
 
 DOCUMENTS = pa.schema(
     [
@@ -74,6 +75,21 @@ def rows_mask(keep: Sequence[bool]) -> pa.BooleanArray:
     """Pack which rows of a table to keep, for `Table.filter`; without pandas, as above."""
     bits = np.packbits(np.asarray(keep, dtype=bool), bitorder="little")
     return pa.Array.from_buffers(pa.bool_(), len(keep), [None, pa.py_buffer(bits)])
+
+
+def vectors_column(vectors: Vectors) -> pa.FixedSizeListArray:
+    """Pack float32 (n, dim) as a column of n lists; without pandas, as above."""
+    flat = np.ascontiguousarray(vectors, np.float32).reshape(-1)
+    values = pa.Array.from_buffers(pa.float32(), flat.size, [None, pa.py_buffer(flat)])
+    return pa.FixedSizeListArray.from_arrays(values, vectors.shape[1])
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one Parquet file; `pyarrow.parquet.read_table` would import pandas first, as above."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, memory_map=True) as file:
+        return file.read(columns=None if columns is None else list(columns))
 
 
 def _meta(value: dict[str, Any]) -> str:

@@ -23,9 +23,10 @@ import pyarrow.parquet as pq
 from ragkeep.chunkers import chunk_document, version
 from ragkeep.config import ChunkSection, Params, Paths
 from ragkeep.errors import RagkeepError, SourceError
-from ragkeep.tables import chunks_table, iter_documents, rows_mask
+from ragkeep.files import read_rows
+from ragkeep.tables import chunks_table, iter_documents, read_table, rows_mask
 from ragkeep.types import Document
-from tasks.shards import digest, iter_shards, prune_shards, read_shard, shard_key, shard_of, shard_path, write_shard
+from tasks.shards import digest, iter_shards, prune_shards, shard_key, shard_of, shard_path, write_shard
 from tasks.stage import progress, stage_main
 
 _MADE = b"ragkeep.chunk"
@@ -65,10 +66,8 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
 
 def _refused(paths: Paths, shards: int) -> dict[int, set[str]]:
     """The ids of documents in quarantine, by shard."""
-    path = paths.data / "quarantine" / "validate.jsonl"
     found: dict[int, set[str]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        row = json.loads(line)
+    for row in read_rows(paths.data / "quarantine" / "validate.jsonl"):
         found.setdefault(shard_of(row["uri"], shards), set()).add(row["id"])
     return found
 
@@ -126,7 +125,7 @@ def make(work: Work) -> int:
     old, known = _old(work)
     marks: dict[str, str] = {}
     fresh: list[Document] = []
-    for document in iter_documents(read_shard(work.documents)):
+    for document in iter_documents(read_table(work.documents)):
         if document.id in work.refused:
             continue
         marks[document.id] = _mark(document)
@@ -155,7 +154,7 @@ def _old(work: Work) -> tuple[pa.Table | None, dict[str, str]]:
     about = _about(path)
     if about.get("method") != _method(work.section):
         return None, {}
-    return read_shard(path).replace_schema_metadata(None), about["documents"]
+    return read_table(path).replace_schema_metadata(None), about["documents"]
 
 
 def _about(path: Path) -> dict[str, Any]:

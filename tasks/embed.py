@@ -23,10 +23,10 @@ from ragkeep.embedders import load_embedder
 from ragkeep.errors import SourceError
 from ragkeep.files import write_json
 from ragkeep.ports import Embedder
-from ragkeep.tables import iter_chunks
+from ragkeep.tables import columns_table, iter_chunks, read_table, vectors_column
 from ragkeep.types import Vectors
 from ragkeep.vector_cache import VectorCache, text_key
-from tasks.shards import digest, iter_shards, read_shard, shard_key, shard_path, write_shard
+from tasks.shards import digest, iter_shards, shard_key, shard_path, write_shard
 from tasks.stage import progress, stage_main
 
 WINDOW = 8192
@@ -105,7 +105,7 @@ def _embed_window(
     keys: list[bytes] = []
     texts: dict[bytes, str] = {}
     for item in window:
-        chunks = list(iter_chunks(read_shard(item.chunks)))
+        chunks = list(iter_chunks(read_table(item.chunks)))
         ids.append([c.id for c in chunks])
         for chunk in chunks:
             key = text_key(chunk.embed_text)
@@ -141,9 +141,8 @@ def _embed_missing(
 
 def vectors_table(ids: list[str], vectors: Vectors) -> pa.Table:
     """Pack ids and vectors, shape (n, dim), one row each."""
-    flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
-    column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-    return pa.table({"id": pa.array(ids, pa.string()), "vector": column})
+    names = columns_table({"id": ids}, pa.schema([("id", pa.string())]))
+    return names.append_column("vector", vectors_column(vectors))
 
 
 def _prune(out: Path, names: set[str]) -> None:

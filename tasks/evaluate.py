@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from evaluation.answers import answer_row, answer_scores, judged, place_row
@@ -16,28 +17,22 @@ from evaluation.corpus import Corpus
 from evaluation.judge import AnswerScores, judge_answers, score_answers
 from evaluation.labels import Resolved, Resolver
 from evaluation.metrics import CUTOFF, earned_at, first_rank, place, score_earned
-from evaluation.scores import (
-    ANSWERS,
-    FUSION,
-    QuestionScore,
-    estimates,
-    slice_values,
-    write_report,
-    write_rows,
-)
+from evaluation.scores import ANSWERS, FUSION, EvalReport, QuestionScore, estimates, slice_values, write_report
 from evaluation.sets import EvalSet, load_sets
 from evaluation.tuning import Tuned, all_legs, chunk_places, golden_curve, tune
 from evaluation.vectors import CachedEmbedder
 from ragkeep.answer import answer_sync
+from ragkeep.app import release_params
 from ragkeep.backends import GENERATORS, load
 from ragkeep.config import Params, Paths
 from ragkeep.embedders import load_embedder
 from ragkeep.errors import IndexMissing
-from ragkeep.files import read_json, write_json
+from ragkeep.files import read_json, write_json, write_rows
 from ragkeep.ports import Embedder, Generator, VectorStore
 from ragkeep.retrieve import make_retriever
 from ragkeep.stores import open_store
-from ragkeep.types import Answer, Hit, IndexVersion
+from ragkeep.tables import read_table
+from ragkeep.types import Answer, Fusion, Hit, IndexVersion, Release
 from tasks.stage import progress, stage_main
 
 _CONFIDENCE, _RESAMPLES = 0.95, 2999
@@ -61,14 +56,11 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     resolver = Resolver(Corpus(paths.data / "documents"))
     asked = [resolver.resolve(question) for evalset in sets for question in evalset.questions]
     dev, test = ([r for r in asked if r.question.split == split] for split in ("dev", "test"))
-    bench = _open(paths, params, resolver, asked)
+    bench = _open(paths, params, _receipt(paths), resolver)
+    bench.embedder.embed([r.question.text for r in asked], role="query")  # all in one batch
     tuned = _tune(paths, bench, dev)
-    hits = _ask(bench, tuned, test)
-    answers = _answer(bench, test, hits)
-    said = [answer_row(r, answers[r.question.id], resolver.corpus) for r in test]
-    shown = [judged(row) for row in said]
-    rows = _rows(bench, test, hits, answers, score_answers(shown, bench.embedder))
-    advice = judge_answers(shown, bench.embedder, cache=paths.cache)
+    rows, said = _measure(bench, tuned.fusion, test)
+    advice = judge_answers([judged(row) for row in said], bench.embedder, cache=paths.cache)
     summary = _summary(bench, tuned, sets, asked, rows) | _advice(advice)
     folder = paths.data / "evaluation"
     write_json(folder / FUSION, tuned.as_json())
@@ -78,19 +70,45 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     return {"questions": len(rows), "unresolved": len(summary["unresolved"]), "weight": tuned.fusion.weight, **means}
 
 
-def _open(paths: Paths, params: Params, resolver: Resolver, asked: Sequence[Resolved]) -> _Bench:
-    """Open exactly the version under test. Raises IndexMissing when the store does not hold it sealed."""
+def measure_release(paths: Paths, params: Params, release: Release) -> EvalReport:
+    """Ask a release that is kept today's test questions, with its own embedder, fusion and generator.
+
+    Labels resolve in tonight's documents, so only questions are asked whose labelled documents that release holds byte
+    for byte (and those that have no answer). Raises IndexMissing when the store has dropped its index.
+    """
+    resolver = Resolver(Corpus(paths.data / "documents"))
+    old, new = (_manifest(folder) for folder in (paths.releases / release.evaluation, paths.data))
+    test = [
+        r
+        for evalset in load_sets([paths.root / name for name in params.evaluate.sets])
+        for r in map(resolver.resolve, evalset.questions)
+        if r.question.split == "test" and all(old.get(uri) == new[uri] for group in r.groups for uri, _, _ in group)
+    ]
+    bench = _open(paths, release_params(params, release), release.index, resolver)
+    rows, _ = _measure(bench, release.fusion, test)
+    return EvalReport(index=release.index.name, rows=tuple(rows))
+
+
+def _manifest(folder: Path) -> dict[str, str]:
+    table = read_table(folder / "sources" / "manifest.parquet", ["uri", "sha"])
+    return dict(zip(table["uri"].to_pylist(), table["sha"].to_pylist(), strict=True))
+
+
+def _receipt(paths: Paths) -> IndexVersion:
     receipt = read_json(paths.data / "index.json")
     if receipt is None:
         raise IndexMissing(f"{paths.data / 'index.json'} does not exist: run `dvc repro index` first")
-    version = IndexVersion(**receipt)
+    return IndexVersion(**receipt)
+
+
+def _open(paths: Paths, params: Params, version: IndexVersion, resolver: Resolver) -> _Bench:
+    """Open exactly the version under test. Raises IndexMissing when the store does not hold it sealed."""
     store = open_store(params.index, paths)
     held = {(v.name, v.digest) for v in store.versions(version.alias)}
     if (version.name, version.digest) not in held:
         raise IndexMissing(f"the store does not hold index {version.name}: run `dvc repro --force index`")
     embedder = CachedEmbedder(load_embedder(params.embed, paths.cache), paths.cache)
     make_retriever(store, embedder, version)  # refuses another embedder than the version's
-    embedder.embed([r.question.text for r in asked], role="query")  # all in one batch
     generator = load(GENERATORS, params.answer.generator, params=params.answer, embedder=embedder)
     return _Bench(params, version, store, embedder, generator, resolver)
 
@@ -104,12 +122,20 @@ def _tune(paths: Paths, bench: _Bench, dev: Sequence[Resolved]) -> Tuned:
     return tune(golden_curve(legs, answerable, places, retrieve.fusion), len(answerable), retrieve)
 
 
-def _ask(bench: _Bench, tuned: Tuned, test: Sequence[Resolved]) -> dict[str, list[Hit]]:
+def _measure(bench: _Bench, mix: Fusion, test: Sequence[Resolved]) -> tuple[list[QuestionScore], list[dict[str, Any]]]:
+    """Search and answer; return a score and an answer row a question."""
+    hits = _ask(bench, mix, test)
+    answers = _answer(bench, test, hits)
+    said = [answer_row(r, answers[r.question.id], bench.resolver.corpus) for r in test]
+    return _rows(bench, test, hits, answers, score_answers([judged(row) for row in said], bench.embedder)), said
+
+
+def _ask(bench: _Bench, mix: Fusion, test: Sequence[Resolved]) -> dict[str, list[Hit]]:
     """Search the way serving does: question id -> hits, deep enough for the measures and for the answer."""
     depth = max(CUTOFF, bench.params.evaluate.k, bench.params.retrieve.k)
     retrievers = {
         workspace: make_retriever(
-            bench.store, bench.embedder, bench.version, k=depth, workspace=workspace, fusion=tuned.fusion,
+            bench.store, bench.embedder, bench.version, k=depth, workspace=workspace, fusion=mix,
             candidates=bench.params.retrieve.candidates,
         )
         for workspace in sorted({r.question.workspace for r in test})

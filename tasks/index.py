@@ -20,12 +20,12 @@ from blake3 import blake3
 from ragkeep.analysis import VERSION
 from ragkeep.config import Params, Paths
 from ragkeep.errors import ReceiptMismatch, SourceError
-from ragkeep.files import read_json, write_json
+from ragkeep.files import read_json, read_rows, write_json
 from ragkeep.ports import VectorStore
 from ragkeep.stores import open_store
-from ragkeep.tables import iter_chunks
+from ragkeep.tables import iter_chunks, read_table, rows_mask
 from ragkeep.types import EmbeddedBatch, IndexVersion, Vectors, ids_digest
-from tasks.shards import iter_shards, read_shard
+from tasks.shards import iter_shards
 from tasks.stage import progress, stage_main
 
 _BATCH = 2048
@@ -97,7 +97,7 @@ def _build(store: VectorStore, version: IndexVersion, inputs: _Inputs) -> None:
 def _tables(inputs: _Inputs) -> Iterator[pa.Table]:
     """Yield each shard of chunks, the quarantined left out, with its vectors as the last column."""
     for path in iter_shards(inputs.chunks):
-        chunks, vectors = read_shard(path), read_shard(inputs.vectors / path.name)
+        chunks, vectors = read_table(path), read_table(inputs.vectors / path.name)
         if chunks["id"].to_pylist() != vectors["id"].to_pylist():
             raise ReceiptMismatch(f"{inputs.vectors / path.name} is not of {path}: run `dvc repro embed` again")
         yield _kept(chunks.append_column("vector", vectors["vector"]), inputs.left_out)
@@ -119,14 +119,11 @@ def _kept(table: pa.Table, left_out: frozenset[str]) -> pa.Table:
     if not left_out:
         return table
     keep = [chunk_id not in left_out for chunk_id in table["id"].to_pylist()]
-    return table.filter(pa.array(keep, pa.bool_()))
+    return table.filter(rows_mask(keep))
 
 
 def _quarantined(folder: Path) -> frozenset[str]:
-    path = folder / "chunks.jsonl"
-    if not path.exists():
-        return frozenset()
-    return frozenset(json.loads(line)["chunk_id"] for line in path.read_text(encoding="utf-8").splitlines())
+    return frozenset(row["chunk_id"] for row in read_rows(folder / "chunks.jsonl"))
 
 
 if __name__ == "__main__":

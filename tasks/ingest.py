@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from ragkeep.config import Params, Paths
-from ragkeep.files import read_json, replacing
+from ragkeep.files import read_json, read_rows, write_rows
 from ragkeep.loaders import LOADERS, TRANSIENT, loader_for, version_of
 from ragkeep.ports import Extract
 from ragkeep.sandbox import File, Limits, Refused, Sandbox
-from ragkeep.tables import documents_table, rows_mask
+from ragkeep.tables import documents_table, read_table, rows_mask
 from ragkeep.types import Document, Kind, content_id
 from tasks.scan import root_of
-from tasks.shards import digest, prune_shards, read_parquet, read_shard, shard_key, shard_of, shard_path, write_shard
+from tasks.shards import digest, prune_shards, shard_key, shard_of, shard_path, write_shard
 from tasks.stage import progress, stage_main
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
             _recall(shard, folder)
     prune_shards(folder, params.ingest.shards)
     rows = [row for shard in shards for row in shard.refused] + _unlisted(paths)
-    _write_quarantine(paths.data / "quarantine" / "ingest.jsonl", rows)
+    rows.sort(key=lambda row: (row["uri"], row["sha"], row["reason"]))
+    write_rows(paths.data / "quarantine" / "ingest.jsonl", rows)
     return _stats(shards, rows)
 
 
@@ -133,18 +134,14 @@ def _shard(number: int, files: list[Listed], released: frozenset[tuple[str, str]
 
 
 def _manifest(paths: Paths) -> Iterator[Listed]:
-    table = read_parquet(paths.data / "sources" / "manifest.parquet")
+    table = read_table(paths.data / "sources" / "manifest.parquet")
     for batch in table.to_batches(max_chunksize=4096):
         yield from (Listed(**row) for row in batch.to_pylist())
 
 
 def read_released(paths: Paths) -> frozenset[tuple[str, str]]:
     """What people let out of quarantine, as (uri, sha of the bytes): another version is judged anew."""
-    path = paths.data / "released.jsonl"
-    if not path.exists():
-        return frozenset()
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return frozenset((row["uri"], row.get("sha", "")) for row in rows)
+    return frozenset((row["uri"], row.get("sha", "")) for row in read_rows(paths.data / "released.jsonl"))
 
 
 # Making
@@ -254,7 +251,7 @@ def _reusable(shard: Shard, path: Path) -> tuple[pa.Table, list[dict[str, str]]]
         return documents_table([]), []
     changed = set(made["released"]) ^ set(shard.made["released"])
     current = {f.uri: f for f in shard.files if f.uri not in changed and _same_loader(f.uri, made["loaders"])}
-    table = read_shard(path)
+    table = read_table(path)
     wanted = {(f.uri, f.id, f.source) for f in current.values()}
     columns = (table[name].to_pylist() for name in ("uri", "id", "source"))
     mask = [row in wanted for row in zip(*columns, strict=True)]
@@ -312,13 +309,6 @@ def _unlisted(paths: Paths) -> list[dict[str, str]]:
         for row in skipped.get("files", [])
         if row["reason"] == "unreadable"
     ]  # fmt: skip
-
-
-def _write_quarantine(path: Path, rows: Iterable[dict[str, str]]) -> None:
-    ordered = sorted(rows, key=lambda row: (row["uri"], row["sha"], row["reason"]))
-    with replacing(path) as new, new.open("w", encoding="utf-8", newline="") as out:
-        for row in ordered:
-            out.write(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

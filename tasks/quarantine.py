@@ -11,9 +11,10 @@ from typing import Any
 
 from ragkeep.config import Params, Paths
 from ragkeep.errors import RagkeepError
+from ragkeep.files import read_rows, write_rows
+from ragkeep.tables import read_table
 from ragkeep.types import content_id
-from tasks.shards import read_parquet, shard_of, shard_path
-from tasks.validate import read_rows, write_rows
+from tasks.shards import shard_of, shard_path
 
 STAGES = ("ingest", "validate", "chunks")
 SHOWN_CHARS = 2000
@@ -85,7 +86,7 @@ def _shas(paths: Paths) -> dict[str, str]:
     path = paths.data / "sources" / "manifest.parquet"
     if not path.exists():
         return {}
-    table = read_parquet(path)
+    table = read_table(path)
     return dict(zip(table["uri"].to_pylist(), table["sha"].to_pylist(), strict=True))
 
 
@@ -113,7 +114,7 @@ def _text(paths: Paths, params: Params, uri: str) -> str:
     path = shard_path(paths.data / "documents", shard_of(uri, params.ingest.shards))
     if not path.exists():
         return ""
-    for row in read_parquet(path).select(["uri", "text"]).to_pylist():
+    for row in read_table(path).select(["uri", "text"]).to_pylist():
         if row["uri"] == uri:
             return str(row["text"])[:SHOWN_CHARS]
     return ""

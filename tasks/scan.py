@@ -57,9 +57,11 @@ class ScanResult:
         """Build the manifest: columns uri, source, workspace, size (int64), sha."""
         import pyarrow as pa
 
+        from ragkeep.tables import columns_table
+
         schema = pa.schema([(n, pa.int64() if n == "size" else pa.string()) for n in COLUMNS])
         columns = list(zip(*self.rows, strict=True)) or [()] * len(COLUMNS)
-        return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+        return columns_table(dict(zip(COLUMNS, columns, strict=True)), schema)
 
 
 def run(paths: Paths, params: Params) -> dict[str, Any]:

@@ -51,17 +51,6 @@ def write_shard(folder: Path, number: int, table: pa.Table, key: str) -> None:
         )
 
 
-def read_shard(path: Path) -> pa.Table:
-    """Read one shard; an empty table has its columns."""
-    return read_parquet(path)
-
-
-def read_parquet(path: Path) -> pa.Table:
-    """Read one Parquet file; `pyarrow.parquet.read_table` would import pandas first, which costs a second of CPU."""
-    with pq.ParquetFile(path, memory_map=True) as file:
-        return file.read()
-
-
 def iter_shards(folder: Path) -> Iterator[Path]:
     """List the shards of a folder in order."""
     yield from sorted(folder.glob("[0-9]*.parquet"))

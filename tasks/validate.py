@@ -6,15 +6,13 @@ What a person released is let in again, as long as the file's bytes and the reas
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ragkeep.config import Params, Paths
 from ragkeep.errors import ValidationFailed
-from ragkeep.files import read_json, replacing, write_json
+from ragkeep.files import read_json, read_rows, write_json, write_rows
 from ragkeep.types import content_id
 from tasks.near_duplicates import near_duplicates
 from tasks.text_facts import frame
@@ -158,20 +156,6 @@ def insist(what: str, outcomes: Iterable[Outcome]) -> None:
             f"{what}: {failed[0]}{more}. The live index was left alone; "
             f"see data/validation/{what}.json, mend the sources and run `ragkeep nightly` again"
         )
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Read a JSON-lines file; no file is no rows."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Replace a JSON-lines file durably, keys sorted."""
-    with replacing(path) as new, new.open("w", encoding="utf-8", newline="") as out:
-        for row in rows:
-            out.write(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

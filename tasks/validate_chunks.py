@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ragkeep.config import Params, Paths
-from ragkeep.files import write_json
+from ragkeep.files import write_json, write_rows
 from tasks.text_facts import frame
-from tasks.validate import insist, lifted, live_count, refusals, results, split, write_rows
+from tasks.validate import insist, lifted, live_count, refusals, results, split
 
 COLUMNS = ("id", "document_id", "uri", "source", "workspace", "kind", "language", "tokens")
 

@@ -290,13 +290,9 @@ def _open_table(folder: Path) -> Any:
 
 
 def _append(folder: Path, chunks: Sequence[Chunk], vectors: Any) -> None:
-    import pyarrow as pa
+    from ..tables import chunks_table, vectors_column
 
-    from ..tables import chunks_table
-
-    flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
-    column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-    _open_table(folder).add(chunks_table(chunks).append_column("vector", column))
+    _open_table(folder).add(chunks_table(chunks).append_column("vector", vectors_column(vectors)))
 
 
 def _keys(folder: Path) -> Iterator[tuple[str, str]]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.gate import Verdict, gate_files, judge, judge_folders, write_junit
-from evaluation.scores import EvalReport, QuestionScore, estimates, row_json, write_report
+from evaluation.gate import Verdict, gate_files, judge, write_junit
+from evaluation.scores import EvalReport, QuestionScore, estimates, read_report, row_json, write_report
 from ragkeep.config import GateParams
 from ragkeep.errors import CannotJudge
 
@@ -158,7 +158,7 @@ def test_only_questions_asked_both_times_are_compared() -> None:
 def test_mostly_other_questions_cannot_be_judged() -> None:
     new = report([0.5] * 30)
     rows = tuple(replace(r, digest="x" * (n > 10)) if n > 10 else r for n, r in enumerate(new.rows))
-    with pytest.raises(CannotJudge, match="only 37% of the questions"):
+    with pytest.raises(CannotJudge, match="only 11 questions are the same"):
         verdict(report([0.5] * 30), replace(new, rows=rows))
 
 
@@ -191,10 +191,10 @@ def test_files_of_another_index_than_the_receipt_beside_them_fail(tmp_path: Path
 def test_absent_and_unreadable_files_cannot_be_judged(tmp_path: Path) -> None:
     good = saved(tmp_path / "good", [0.5] * 30)
     with pytest.raises(CannotJudge, match="cannot be read"):
-        judge_folders(tmp_path / "nothing", good, PARAMS, index="docs-1")
+        gate_files(tmp_path / "nothing", good, PARAMS)
     (good / "scores.json").write_text("{")
     with pytest.raises(CannotJudge, match="no usable scores"):
-        judge_folders(None, good, PARAMS, index="docs-1")
+        gate_files(good, good, PARAMS)
 
 
 def test_nan_in_a_file_fails_the_gate(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_nan_in_a_file_fails_the_gate(tmp_path: Path) -> None:
     rows = [row_json(r) for r in report([0.5] * 30).rows]
     rows[3]["scores"]["ndcg_at_10"] = math.nan
     (folder / "by_query.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    assert judge_folders(None, folder, PARAMS, index="docs-1").verdict == "fail"
+    assert judge(None, read_report(folder), PARAMS, index="docs-1").verdict == "fail"
 
 
 def test_a_verdict_becomes_a_junit_file(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project's state with three registered releases; making MLflow's schema takes seconds, so it is copied."""
     paths = Paths(tmp_path_factory.mktemp("tracked"))
     for name in ("a", "b", "c"):
-        save_release(paths, registry.record(paths, release(name), params={"k": 10}, tags={}, artifacts=[]))
+        save_release(paths, registry.record(paths, release(name), params={"k": 10}, metrics={}, tags={}, artifacts=[]))
     return paths.root
 
 
@@ -69,7 +69,7 @@ def state_of(paths: Paths, store: MemoryStore) -> tuple[object, ...]:
 
 
 def test_a_release_is_registered_once(paths: Paths) -> None:
-    again = registry.record(paths, release("b"), params={}, tags={}, artifacts=[])
+    again = registry.record(paths, release("b"), params={}, metrics={}, tags={}, artifacts=[])
     assert again.number == 2
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from ragkeep.config import ChunkParams, ChunkSection, Params, Paths
 from ragkeep.errors import SourceError
-from ragkeep.tables import iter_chunks
+from ragkeep.tables import iter_chunks, read_table
 from tasks import chunk
-from tasks.shards import iter_shards, read_shard, shard_key
+from tasks.shards import iter_shards, shard_key
 
 from . import nights
 
@@ -27,7 +27,7 @@ def touch_documents(paths: Paths, texts: dict[str, str]) -> None:
     """As ingest would: another set of documents, and another key for every shard."""
     nights.put_documents(paths, texts)
     for path in iter_shards(paths.data / "documents"):
-        nights.write_shard(path.parent, int(path.stem), read_shard(path), f"{shard_key(path)} again")
+        nights.write_shard(path.parent, int(path.stem), read_table(path), f"{shard_key(path)} again")
 
 
 def everything(paths: Paths) -> dict[str, bytes]:
@@ -35,7 +35,7 @@ def everything(paths: Paths) -> dict[str, bytes]:
 
 
 def uris(paths: Paths) -> list[str]:
-    return [c.uri for path in iter_shards(paths.data / "chunks") for c in iter_chunks(read_shard(path))]
+    return [c.uri for path in iter_shards(paths.data / "chunks") for c in iter_chunks(read_table(path))]
 
 
 def test_every_document_is_cut_once(paths: Paths) -> None:
@@ -65,7 +65,7 @@ def test_an_edit_costs_one_document_and_leaves_the_bytes_of_a_fresh_run(paths: P
 def test_other_text_from_the_same_bytes_is_cut_again(paths: Paths) -> None:
     chunk.run(paths, PARAMS)
     for path in iter_shards(paths.data / "documents"):
-        documents = [dataclasses.replace(d, first_line=7) for d in chunk.iter_documents(read_shard(path))]
+        documents = [dataclasses.replace(d, first_line=7) for d in chunk.iter_documents(read_table(path))]
         nights.write_shard(path.parent, int(path.stem), nights.documents_table(documents), "newer loader")
     assert chunk.run(paths, PARAMS)["cut"] == 12
 

@@ -8,18 +8,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from evaluation.gate import judge_folders
-from evaluation.scores import scores_flat
+from evaluation.gate import judge
+from evaluation.scores import flat_scores, read_report
+from flows import night as nights
 from ragkeep.config import EmbedParams, EvaluateParams, GateParams, IndexParams, Params, Paths, SourceParams
 from ragkeep.errors import IndexMissing, StoreError
 from ragkeep.files import read_json, write_json
+from ragkeep.releases import point, require_champion, save_release
 from ragkeep.tables import chunks_table, documents_table
 from ragkeep.testing import HashEmbedder
 from ragkeep.types import Chunk, Document, content_id
 from tasks.embed import describe
-from tasks.evaluate import run
+from tasks.evaluate import measure_release, run
 from tasks.index import run as index
 from tasks.shards import write_shard
 
@@ -147,7 +150,7 @@ def test_shuffled_vectors_are_refused_question_by_question(paths: Paths, tmp_pat
     night(paths, shuffle=True)
     run(paths, vectors)
     name = read_json(paths.data / "index.json")["name"]
-    found = judge_folders(tmp_path / "champion", paths.data / "evaluation", GATE, index=name)
+    found = judge(read_report(tmp_path / "champion"), read_report(paths.data / "evaluation"), GATE, index=name)
     assert found.verdict == "fail"
     assert [q["base"] > q["new"] for q in found.questions] == [True] * 6
 
@@ -156,7 +159,7 @@ def test_no_test_question_is_refused_by_the_gate(paths: Paths) -> None:
     ask(paths, question(0, "dev"))
     run(paths, PARAMS)
     name = read_json(paths.data / "index.json")["name"]
-    assert judge_folders(None, paths.data / "evaluation", GATE, index=name).verdict == "fail"
+    assert judge(None, read_report(paths.data / "evaluation"), GATE, index=name).verdict == "fail"
 
 
 @pytest.mark.parametrize("lose", [lambda p: (p.data / "index.json").unlink(), lambda p: rename(p, "docs-0")])
@@ -164,6 +167,38 @@ def test_a_version_that_is_not_there_is_not_measured(paths: Paths, lose: Callabl
     lose(paths)
     with pytest.raises(IndexMissing, match="run `dvc repro"):
         run(paths, PARAMS)
+
+
+def publish(paths: Paths) -> None:
+    """Make what the stages left the champion, of documents as the manifest lists them."""
+    listed = {"uri": [document(n).uri for n in range(10)], "sha": [str(n) for n in range(10)]}
+    manifest = paths.data / "sources" / "manifest.parquet"
+    manifest.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table(listed), manifest)
+    release = replace(nights.candidate(paths, PARAMS), number=1)
+    nights.keep_evidence(paths, release)
+    save_release(paths, release)
+    point(paths, 1, previous=None, token=1)
+
+
+def test_other_questions_are_put_to_the_champion_too(paths: Paths) -> None:
+    run(paths, PARAMS)
+    publish(paths)
+    ask(paths, *(question(n, "dev") for n in range(4)), *(question(n, "test") for n in range(5)))
+    night(paths, shuffle=True)
+    run(paths, PARAMS)
+    found = nights.gate(paths, replace(PARAMS, gate=GATE), nights.candidate(paths, PARAMS))
+    assert found.metrics["ndcg_at_10"]["base"] == 1.0
+    assert {q["id"] for q in found.questions} == {f"test{n}" for n in range(5)}
+
+
+def test_a_question_on_a_document_that_changed_is_not_put_to_the_champion(paths: Paths) -> None:
+    run(paths, PARAMS)
+    publish(paths)
+    changed = {"uri": [document(n).uri for n in range(10)], "sha": [str(max(n, 5)) for n in range(10)]}
+    pq.write_table(pa.table(changed), paths.data / "sources" / "manifest.parquet")
+    report = measure_release(paths, PARAMS, require_champion(paths))
+    assert {row.id for row in report.rows} == {"test5", "test6", "test7", "test8", "test9", "u"}
 
 
 def rename(paths: Paths, name: str) -> None:
@@ -182,6 +217,6 @@ def wide(params: EmbedParams, cache: Path) -> HashEmbedder:
 
 def test_scores_are_flattened_for_a_tracker(paths: Paths) -> None:
     run(paths, PARAMS)
-    flat = scores_flat(read_json(paths.data / "evaluation" / "scores.json"))
+    flat = flat_scores(read_json(paths.data / "evaluation" / "scores.json"))
     assert flat["ndcg_at_10"] == flat["ndcg_at_10/source_stdlib"] == 1.0
     assert not any("@" in name or "=" in name for name in flat)

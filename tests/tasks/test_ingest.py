@@ -9,10 +9,10 @@ import pytest
 
 from ragkeep import loaders
 from ragkeep.config import IngestParams, Params, Paths, SourceParams
-from ragkeep.tables import iter_documents
+from ragkeep.tables import iter_documents, read_table
 from ragkeep.types import Document, content_id
 from tasks import ingest, scan
-from tasks.shards import iter_shards, read_shard
+from tasks.shards import iter_shards
 
 PARAMS = Params(sources=(SourceParams(name="docs", path="docs"),), ingest=IngestParams(shards=4))
 
@@ -33,7 +33,7 @@ def night(paths: Paths, params: Params = PARAMS) -> dict[str, Any]:
 
 
 def documents(paths: Paths) -> dict[str, Document]:
-    return {d.uri: d for shard in iter_shards(paths.data / "documents") for d in iter_documents(read_shard(shard))}
+    return {d.uri: d for shard in iter_shards(paths.data / "documents") for d in iter_documents(read_table(shard))}
 
 
 def quarantine(paths: Paths) -> list[dict[str, Any]]:
