@@ -130,7 +130,12 @@ class EvaluateParams:
 
 @dataclass(frozen=True, slots=True)
 class GateParams:
-    """What a candidate must show before it goes live."""
+    """What a candidate must show before it goes live.
+
+    Against the live release it fails when its difference on `metric` is below -min_effect *and* the whole interval
+    (`confidence`, `resamples`) lies below 0; the same, with slice_min_effect, in every slice of at least slice_min
+    questions. `floors` hold by themselves: metric -> the least it must reach.
+    """
 
     floors: dict[str, float] = field(default_factory=dict)
     metric: str = "ndcg_at_10"
@@ -157,6 +162,39 @@ class Params:
     evaluate: EvaluateParams = EvaluateParams()
     gate: GateParams = field(default_factory=GateParams)
 
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    "ingest.shards": (1, 9999),
+    "ingest.max_file_bytes": (1, 10**12),
+    "ingest.timeout_s": (0.1, 86_400),
+    "ingest.memory_mb": (64, 1_000_000),
+    "ingest.max_chars": (1, 10**10),
+    "ingest.near_duplicate": (0.1, 1),
+    "validate.min_documents": (0, 10**9),
+    "validate.max_drop": (0, 1),
+    "validate.max_quarantined": (0, 1),
+    "validate.max_control_share": (0, 1),
+    "validate.max_mojibake_share": (0, 1),
+    "embed.batch_tokens": (1, 10**6),
+    "index.keep": (0, 1000),
+    "retrieve.k": (1, 1000),
+    "retrieve.candidates": (1, 10_000),
+    "retrieve.weight": (0, 1),
+    "answer.max_sentences": (1, 100),
+    "answer.min_support": (0, 1),
+    "answer.context_tokens": (1, 10**6),
+    "answer.max_tokens": (1, 10**6),
+    "answer.temperature": (0, 2),
+    "evaluate.k": (1, 1000),
+    "evaluate.seed": (0, 2**32 - 1),
+    "gate.min_effect": (0, 1),
+    "gate.slice_min_effect": (0, 1),
+    "gate.slice_min": (1, 10**6),
+    "gate.confidence": (0.5, 0.9999),
+    "gate.resamples": (99, 100_000),
+    "gate.seed": (0, 2**32 - 1),
+}
+"""The least and the most of every number of params.yaml; chunk sizes depend on each other and are checked apart."""
 
 T = TypeVar("T")
 
@@ -244,17 +282,20 @@ def _check(params: Params, where: str) -> None:
             raise ConfigError(
                 f"{where}: chunk.{kind} needs 8 <= target_tokens <= max_tokens and overlap_tokens < target_tokens"
             )
-    weight = params.retrieve.weight
-    if not isinstance(weight, str) and not 0 <= weight <= 1:
-        raise ConfigError(f"{where}: retrieve.weight must be auto or between 0 and 1, not {weight}")
-    for number, value in (
-        ("ingest.shards", params.ingest.shards),
-        ("retrieve.k", params.retrieve.k),
-        ("evaluate.k", params.evaluate.k),
-        ("embed.batch_tokens", params.embed.batch_tokens),
-    ):
-        if value < 1:
-            raise ConfigError(f"{where}: {number} must be at least 1, not {value}")
+    alias = params.index.alias
+    if not is_id(alias) or len(alias) > 47:  # an index is named <alias>-<16 digits>, and that is an id too
+        raise ConfigError(f"{where}: index.alias {alias!r} must be 1-47 of a-z, 0-9 and '-' (it begins index names)")
+    for key, (low, high) in BOUNDS.items():
+        section, _, name = key.partition(".")
+        _within(f"{where}: {key}", getattr(getattr(params, section), name), low, high)
+    for metric, floor in params.gate.floors.items():
+        _within(f"{where}: gate.floors.{metric}", floor, 0, 1)
+
+
+def _within(key: str, value: float | str, low: float, high: float) -> None:
+    """Raise ConfigError for a number out of bounds; a word stands for no number, and NaN is in no bounds."""
+    if not isinstance(value, str) and not low <= value <= high:
+        raise ConfigError(f"{key} must be between {low:,} and {high:,}, not {value}")
 
 
 def is_id(text: str) -> bool:

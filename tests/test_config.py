@@ -1,11 +1,12 @@
 """params.yaml: what is there is checked, what is wrong is named."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
-from ragkeep.config import Params, find_project, load_params
+from ragkeep.config import BOUNDS, Params, find_project, load_params
 from ragkeep.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -35,9 +36,7 @@ def test_a_project_needs_only_its_sources(tmp_path: Path) -> None:
         ({"chunk": {"prose": {"max_token": 3}}}, "chunk.prose: unknown key 'max_token'; did you mean 'max_tokens'?"),
         ({"embed": {"precision": "fp8"}}, "embed.precision must be one of"),
         ({"retrieve": {"k": "ten"}}, "retrieve.k must be int, not 'ten'"),
-        ({"retrieve": {"k": 0}}, "retrieve.k must be at least 1"),
         ({"retrieve": {"k": True}}, "retrieve.k must be int"),
-        ({"retrieve": {"weight": 1.5}}, "between 0 and 1"),
         ({"retrieve": {"weight": "some"}}, "not a valid value"),
         ({"chunk": {"code": {"overlap_tokens": 900}}}, "overlap_tokens < target_tokens"),
         ({"sources": []}, "sources is empty"),
@@ -51,6 +50,51 @@ def test_a_project_needs_only_its_sources(tmp_path: Path) -> None:
 def test_what_is_wrong_is_named(tmp_path: Path, sections: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said.replace("?", r"\?").replace("(", r"\(")):
         load_params(written(tmp_path, **sections))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("ingest.shards", 0, "between 1 and 9,999"),
+        ("ingest.timeout_s", -1, "between 0.1 and 86,400"),
+        ("ingest.memory_mb", 0, "between 64 and 1,000,000"),
+        ("validate.max_drop", 1.5, "between 0 and 1"),
+        ("index.keep", -1, "between 0 and 1,000"),
+        ("retrieve.k", 0, "between 1 and 1,000"),
+        ("retrieve.candidates", -5, "between 1 and 10,000"),
+        ("retrieve.weight", 1.5, "between 0 and 1"),
+        ("answer.min_support", -0.1, "between 0 and 1"),
+        ("gate.confidence", 1.0, "between 0.5 and 0.9999"),
+        ("gate.resamples", 0, "between 99 and 100,000"),
+        ("gate.min_effect", float("nan"), "between 0 and 1"),
+        ("gate.seed", -1, "between 0 and 4,294,967,295"),
+        ("gate.floors.rr", 30.0, "between 0 and 1"),
+        ("index.alias", "My Docs", "1-47 of a-z, 0-9 and '-'"),
+        ("index.alias", "a" * 48, "1-47 of a-z, 0-9 and '-'"),
+    ],
+)
+def test_what_is_out_of_bounds_is_named_with_what_is_allowed(
+    tmp_path: Path, key: str, value: object, allowed: str
+) -> None:
+    nested: object = value
+    for name in reversed(key.split(".")[1:]):
+        nested = {name: nested}
+    with pytest.raises(ConfigError) as error:
+        load_params(written(tmp_path, **{key.split(".")[0]: nested}))
+    assert all(said in str(error.value) for said in (key, str(value), allowed))
+
+
+def test_every_number_has_bounds_and_its_default_lies_within() -> None:
+    params = Params(sources=())
+    numbers = {
+        f"{section.name}.{f.name}": getattr(getattr(params, section.name), f.name)
+        for section in fields(Params)
+        if section.name not in ("sources", "chunk")
+        for f in fields(getattr(params, section.name))
+        if str(f.type).startswith(("int", "float"))
+    }
+    assert numbers.keys() == BOUNDS.keys()
+    assert all(isinstance(v, str) or BOUNDS[k][0] <= v <= BOUNDS[k][1] for k, v in numbers.items())
 
 
 @pytest.mark.parametrize("text", ["[1, 2", "just words", "", "- a\n- b\n", "\x00"])
