@@ -17,12 +17,13 @@ class NightReport:
     result: the JSON contract of `ragkeep nightly`. verdict: Verdict.as_json(). scores, by_query, answers:
     data/evaluation/{scores.json, by_query.jsonl, answers.jsonl}; an answer may bring question, labels, hits, answerable.
     skipped: data/sources/skipped.json ({"counts": {reason: n}}). quarantine: all rows of data/quarantine/*.jsonl.
-    released: data/released.jsonl, the false rejects. near_duplicates: [{"a", "b", "similarity"}].
+    released: data/released.jsonl, the false rejects. near_duplicates: {"count", "pairs": [{"a", "b", "similarity"}]},
+    the pairs being the most alike of `count`.
     validation: {"documents": ..., "chunks": ...}, each data/validation/*.json. stages: name -> {"seconds",
     "cpu_seconds", ...} or {"skipped": true}, in order. trend: past releases and tonight, oldest first:
     [{"release", "value", "ci"}].
     release: the candidate as JSON. live: the release that was live before it, None for the first night.
-    params_sha, versions ({"Python": "3.11.7", ...}): the rest of the lineage.
+    params_sha: the hash of params.yaml. versions ({"Python": "3.11.7", ...}): the rest of the lineage.
     """
 
     title: str = "ragkeep"
@@ -38,7 +39,7 @@ class NightReport:
     skipped: Row | None = None
     quarantine: list[Row] | None = None
     released: list[Row] | None = None
-    near_duplicates: list[Any] | None = None
+    near_duplicates: Row | None = None
     validation: Row | None = None
     stages: dict[str, Row] | None = None
     trend: list[Row] | None = None

@@ -74,10 +74,13 @@ def near_duplicates(night: NightReport) -> Html | None:
     """Documents that are nearly the same; kept, but a reader of two of them reads one."""
     if night.near_duplicates is None:
         return None
-    if not night.near_duplicates:
+    pairs = night.near_duplicates.get("pairs") or []
+    count = night.near_duplicates.get("count", len(pairs))
+    if not count:
         return note("None.")
-    rows = [_pair(row) for row in night.near_duplicates[:ROWS]]
-    said = f"{len(night.near_duplicates)} pair{'s' if len(night.near_duplicates) > 1 else ''}"
+    rows = [_pair(row) for row in pairs[:ROWS]]
+    said = f"{number(count)} pair{'s' if count > 1 else ''}"
+    said += f", the {len(rows)} most alike" if len(rows) < count else ""
     body = table(("document", "is nearly", "similarity"), rows, caption=said, numeric=(2,))
     return fold(said, body) if len(rows) > 8 else body
 

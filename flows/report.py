@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import time
 from dataclasses import asdict
@@ -10,15 +11,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
+
 from evaluation.gate import Verdict
-from evaluation.report import render_markdown, render_report
+from evaluation.report import headline, render_markdown, render_report
 from evaluation.report_data import NightReport
 from ragkeep.config import Params, Paths
 from ragkeep.files import read_json, read_rows, write_text
-from ragkeep.releases import all_releases
+from ragkeep.releases import all_releases, champion
 from ragkeep.types import Release
 
 from .night import quarantine_rows
+
+# below Prefect's own logger: heard where it is (`ragkeep schedule`, a worker), silent where `ragkeep nightly` tells it
+log = logging.getLogger("prefect.ragkeep")
 
 SHOWN_PACKAGES = (
     "ragkeep",
@@ -59,31 +65,49 @@ def write(
         trend=_trend(paths, params.gate.metric),
         release=asdict(release),
         live=asdict(live) if live else None,
+        params_sha=blake3(paths.params.read_bytes()).hexdigest(16),
         **_found(paths),
     )
     return _save(paths, night)
 
 
 def write_failure(paths: Paths, error: Exception, *, began: float) -> Path:
-    """Write the page of a night that stopped: why, and what it had found until then."""
-    stages = {p.stem: read_json(p) for p in sorted((paths.state / "stages").glob("*.json")) if ".error" not in p.name}
-    result = {"verdict": "fail", "published": False, "seconds": round(time.monotonic() - began, 2)}
+    """Write the page of a night that stopped: why, what stays live, and what it had found until then.
+
+    `began` is the night's start on `time.monotonic`.
+    """
+    seconds = time.monotonic() - began
+    live = champion(paths)
     return _save(
         paths,
-        NightReport(title=paths.root.name, at=_now(), error=str(error), result=result, stages=stages, **_found(paths)),
+        NightReport(
+            title=paths.root.name,
+            at=_now(),
+            error=str(error),
+            result={"verdict": "fail", "published": False, "seconds": round(seconds, 2)},
+            stages=_stages_since(paths, time.time() - seconds),
+            live=asdict(live) if live else None,
+            **_found(paths),
+        ),
     )
+
+
+def _stages_since(paths: Paths, began: float) -> dict[str, Any]:
+    """What the stages that ended after a time of the clock said of themselves, in the order they ended."""
+    notes = [p for p in (paths.state / "stages").glob("*.json") if not p.name.endswith(".error.json")]
+    ended = sorted((p.stat().st_mtime, p) for p in notes)
+    return {path.stem: read_json(path) for at, path in ended if at >= began}
 
 
 def _found(paths: Paths) -> dict[str, Any]:
     """What ingest and validation left, whether or not the night came to its end."""
     validation = {k: read_json(paths.data / "validation" / f"{k}.json") for k in ("documents", "chunks")}
-    near = (validation["documents"] or {}).get("near_duplicates") or {}
     return {
         "skipped": read_json(paths.data / "sources" / "skipped.json"),
         "quarantine": [row for stage in ("ingest", "validate", "chunks") for row in quarantine_rows(paths, stage)],
         "released": read_rows(paths.data / "released.jsonl"),
         "validation": validation,
-        "near_duplicates": near.get("pairs") if isinstance(near, dict) else near,
+        "near_duplicates": (validation["documents"] or {}).get("near_duplicates"),
         "versions": _versions(),
     }
 
@@ -92,6 +116,8 @@ def _save(paths: Paths, night: NightReport) -> Path:
     page = paths.reports / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}.html"
     write_text(page, render_report(night))
     write_text(page.with_suffix(".md"), render_markdown(night))
+    state, _, sentence, reasons = headline(night)
+    log.log(logging.WARNING if state in ("stopped", "bad") else logging.INFO, "%s (%s)", "; ".join([sentence, *reasons]), page)
     return page
 
 

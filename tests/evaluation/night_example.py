@@ -125,7 +125,10 @@ def example(seed: int = 7) -> NightReport:
         skipped={"counts": {"binary": 12, "ignored": 310, "too large": 1}},
         quarantine=[dict(zip(("uri", "stage", "reason", "detail"), row, strict=True)) for row in QUARANTINE],
         released=[{"uri": "stdlib/pydoc_data/topics.py", "reason": "control"}],
-        near_duplicates=[{"a": mlflow["mlflow"], "b": mlflow["mlflow_skinny"], "similarity": 0.97}],
+        near_duplicates={
+            "count": 1,
+            "pairs": [{"a": mlflow["mlflow"], "b": mlflow["mlflow_skinny"], "similarity": 0.97}],
+        },
         validation={"documents": {"expectations": expected}},
         stages=stages(),
         release=RELEASE,

@@ -132,6 +132,13 @@ def test_labels_that_point_nowhere_are_named() -> None:
     assert "json.gone" in text
 
 
+def test_near_duplicates_are_counted_whole_though_only_the_most_alike_are_listed() -> None:
+    pairs = [{"a": f"docs/{n}.md", "b": "docs/licence.md", "similarity": 0.99} for n in range(200)]
+    text = render_report({"near_duplicates": {"count": 1613, "pairs": pairs}})
+    assert "1,613 pairs, the 200 most alike" in text
+    assert "1 pair</caption>" in render_report(example())
+
+
 def test_quarantine_counts_reasons_and_false_rejects() -> None:
     text = render_report(example())
     assert '<th scope="row">empty</th><td>ingest</td><td class="n">2</td><td class="n">0</td>' in text
