@@ -117,7 +117,8 @@ def _save(paths: Paths, night: NightReport) -> Path:
     write_text(page, render_report(night))
     write_text(page.with_suffix(".md"), render_markdown(night))
     state, _, sentence, reasons = headline(night)
-    log.log(logging.WARNING if state in ("stopped", "bad") else logging.INFO, "%s (%s)", "; ".join([sentence, *reasons]), page)
+    level = logging.WARNING if state in ("stopped", "bad") else logging.INFO
+    log.log(level, "%s (%s)", "; ".join([sentence, *reasons]), page)
     return page
 
 
