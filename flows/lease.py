@@ -1,12 +1,15 @@
 """One night at a time: a lease in SQLite with a fencing token that only grows.
 
 Prefect's own concurrency slots leak when a worker is killed, so they cannot be the lock. A holder renews its lease from a
-thread; a lease is free when it has expired, or when its process on this machine is gone. Whoever publishes shows its
-token, and the champion pointer refuses one that is older than its own (ragkeep/releases.py).
+thread. A lease of this machine is free when its process is gone and not before, however late the renewal: a machine that
+slept wakes up with its night. One of another machine is free when it has expired. Whoever publishes shows its token, and
+the champion pointer refuses one that is older than its own (ragkeep/releases.py).
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import socket
 import sqlite3
@@ -19,12 +22,13 @@ from pathlib import Path
 
 from ragkeep.errors import Busy, LeaseLost
 
+log = logging.getLogger(__name__)
 TTL_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A held lease; `check` before anything is published."""
+    """A held lease; `check` between the stages, and before anything is published."""
 
     path: Path
     token: int
@@ -66,6 +70,13 @@ def _started(pid: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]
 
 
+def _holds(host: str, pid: int, started: str, expires: float) -> bool:
+    """Whether a lease that was not released still counts; `started` is empty on systems without /proc."""
+    if host == _host() and started:
+        return _started(pid) == started
+    return expires > time.time()
+
+
 def acquire(path: Path) -> Lease:
     """Take the lease. Raises Busy, naming the process that holds it."""
     with closing(_open(path)) as db:
@@ -74,8 +85,7 @@ def acquire(path: Path) -> Lease:
         token = 1 if row is None else row[0] + 1
         if row is not None and not row[1]:
             _, _, host, pid, started, expires = row
-            gone = host == _host() and _started(pid) != started
-            if not gone and expires > time.time():
+            if _holds(host, pid, started, expires):
                 db.execute("ROLLBACK")
                 raise Busy(
                     f"another night is running (process {pid} on {host.partition('/')[0]}): wait for it, or stop it; "
@@ -91,10 +101,13 @@ def acquire(path: Path) -> Lease:
 
 def _renew(lease: Lease, stop: threading.Event) -> None:
     while not stop.wait(TTL_S / 4):
-        with closing(_open(lease.path)) as db:
-            db.execute(
-                "UPDATE lease SET expires = ? WHERE token = ? AND released = 0", (time.time() + TTL_S, lease.token)
-            )
+        try:
+            with closing(_open(lease.path)) as db:
+                db.execute(
+                    "UPDATE lease SET expires = ? WHERE token = ? AND released = 0", (time.time() + TTL_S, lease.token)
+                )
+        except (sqlite3.Error, OSError) as error:
+            log.warning("the lease %s was not renewed (%s): trying again in %g s", lease.path, error, TTL_S / 4)
 
 
 @contextmanager
@@ -109,5 +122,6 @@ def hold(path: Path) -> Iterator[Lease]:
     finally:
         stop.set()
         thread.join()
-        with closing(_open(path)) as db:
+        # not worth hiding how the night ended: the lease also ends with this process
+        with contextlib.suppress(sqlite3.Error, OSError), closing(_open(path)) as db:
             db.execute("UPDATE lease SET released = 1 WHERE token = ?", (lease.token,))
