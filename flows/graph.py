@@ -6,12 +6,17 @@ import contextlib
 import json
 import logging
 import os
+import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from ragkeep.errors import RagkeepError
-from ragkeep.files import read_json
+from ragkeep.files import read_json, read_rows
+from ragkeep.loaders import TRANSIENT
+from tasks.alone import NIGHT_PID
+from tasks.stage import STOPPED
 
 log = logging.getLogger(__name__)
 
@@ -50,22 +55,64 @@ def stages(root: Path) -> list[str]:
 def reproduce(root: Path, state: Path, stage: str, *, force: bool = False) -> bool:
     """Run one stage if its inputs changed; return whether it ran.
 
-    Raises StageFailed with the stage's own message. A retry is safe: outputs are replaced, never edited.
+    Raises StageFailed with the stage's own message, KeyboardInterrupt when Ctrl-C stopped it. When this call itself is
+    broken off, by a timeout say, the stage is killed. A retry is safe: outputs are replaced, never edited.
     """
     from dvc.exceptions import DvcException
 
     mend_rwlock(root)
     note = state / "stages" / f"{stage}.error.json"
     note.unlink(missing_ok=True)
+    os.environ[NIGHT_PID] = str(os.getpid())
     with contextlib.chdir(root), _repo(root) as repo:
         try:
             return bool(repo.reproduce(stage, single_item=True, force=force))
         except DvcException as error:
-            said = read_json(note)
-            if said:
-                raise StageFailed(stage, said["error"], said["exit_code"]) from error
-            # it left no word of its own: killed, or out of memory; worth another try
-            raise StageFailed(stage, str(error), 1, transient=True) from error
+            raise _failure(stage, read_json(note), error) from error
+        except BaseException:
+            kill_stage(stage)
+            raise
+
+
+def _failure(stage: str, said: dict[str, Any] | None, error: BaseException) -> BaseException:
+    """What became of a stage, from the note it left, or else from how its process ended."""
+    status = said["exit_code"] if said else _exit_status(error)
+    if status in (STOPPED, -signal.SIGINT):  # DVC ignores Ctrl-C while a stage runs, so it is ours to pass on
+        return KeyboardInterrupt()
+    if said:
+        return StageFailed(stage, said["error"], status)
+    if status < 0 or status > 128:
+        number = -status if status < 0 else status - 128
+        return StageFailed(stage, f"killed by signal {number} (9: out of memory?)", 1, transient=True)
+    return StageFailed(stage, f"{error.__cause__ or error}: `python -m tasks.{stage}` shows why", 1)
+
+
+def _exit_status(error: BaseException | None) -> int:
+    """The status that DVC tells in its message only, as subprocess or a shell has it; 1 where there is none."""
+    while error is not None:
+        found = re.search(r"exited with (-?\d+)$", str(error))
+        if found:
+            return int(found[1])
+        error = error.__cause__
+    return 1
+
+
+def kill_stage(stage: str) -> None:
+    """Kill every process of a stage that this one started: its shell, itself, its workers."""
+    marks = {f"{NIGHT_PID}={os.getpid()}".encode(), f"DVC_STAGE={stage}".encode()}
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # ended meanwhile, or somebody else's
+            if marks <= set(path.read_bytes().split(b"\0")):
+                os.kill(int(path.parent.name), signal.SIGKILL)
+
+
+def refused_for_the_moment(data: Path) -> bool:
+    """Whether the last ingest refused a file for a reason that may be gone tonight; then force it.
+
+    DVC sees no change in that: neither the file nor the code is another one.
+    """
+    rows = read_rows(data / "quarantine" / "ingest.jsonl")
+    return any(row["sha"] and row["reason"] in TRANSIENT for row in rows)
 
 
 def mend_rwlock(root: Path) -> None:

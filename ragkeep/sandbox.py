@@ -134,7 +134,9 @@ class Sandbox:
         while len(self._buffer) < size:
             left = deadline - time.monotonic()
             if left <= 0 or not poll.poll(left * 1000):
-                raise self._died("timeout", f"no answer in {3 * self.limits.timeout_s + 5:.0f} s")
+                raise self._died(
+                    "stalled", f"no answer in {3 * self.limits.timeout_s + 5:.0f} s: tried again every night"
+                )
             data = os.read(fd, 1 << 20)
             if not data:
                 raise self._died()

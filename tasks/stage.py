@@ -8,28 +8,59 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
+import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ragkeep.config import Params, Paths, find_project, load_params
 from ragkeep.errors import RagkeepError, describe
-from ragkeep.files import write_json
+from ragkeep.files import write_json, write_text
+from tasks.alone import end_with, end_with_the_night, stage_lock
 
 Stage = Callable[[Paths, Params], dict[str, Any]]
+STOPPED = 130
+"""Exit code of a stage that Ctrl-C stopped."""
+
+if multiprocessing.parent_process() is not None:
+    end_with(os.getppid())  # a worker of a stage, which must not go on writing when its stage was killed
 
 
 def stage_main(name: str, run: Stage) -> None:
-    """Run one stage as a process: exit 0, or print one line and exit with the error's code."""
+    """Run one stage as a process: exit 0, or print one line and exit with the error's code.
+
+    Waits a minute for another stage that is running, and ends when the night that started it is gone.
+    """
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+    end_with_the_night()
     try:
-        run_stage(name, run, find_project())
+        paths = find_project()
+        with stage_lock(paths.state / "stage.lock", name):
+            run_stage(name, run, paths)
+    except KeyboardInterrupt:
+        _fail(name, "stopped; what was finished is kept", STOPPED)
     except RagkeepError as error:
         _fail(name, str(error), error.exit_code)
     except OSError as error:
         _fail(name, describe(error), 1)
+    except Exception as error:  # a defect, or a library's own exception: it says the same again, so no retry
+        _fail(name, _unexpected(name, error), 1)
+
+
+def _unexpected(name: str, error: Exception) -> str:
+    """Say in one line what broke, and leave the traceback where it can be found."""
+    said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    try:
+        path = find_project().state / "stages" / f"{name}.traceback.txt"
+        write_text(path, traceback.format_exc())
+    except (OSError, RagkeepError):
+        traceback.print_exc()
+        return f"{said}; the traceback is above"
+    return f"{said}; {path} holds the traceback"
 
 
 def _fail(name: str, message: str, exit_code: int) -> None:

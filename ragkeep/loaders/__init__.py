@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..ports import Loader
 
-TRANSIENT = frozenset({"changed", "unreadable"})
+TRANSIENT = frozenset({"changed", "stalled", "unreadable"})
 """Reasons that belong to the moment, not to the bytes: such a file is tried again every night."""
 
 
 class Unreadable(Exception):
     """A document that gives no text: `reason` is a short code that is counted, `detail` a sentence for people.
 
-    Codes: encrypted, damaged, encoding, empty, binary, unsupported, too_large_output, memory, timeout, crash, changed,
-    unreadable.
+    Codes: encrypted, damaged, encoding, empty, binary, unsupported, too_large_output, memory, timeout (too much CPU),
+    stalled (no answer in time: a busy machine, a slow disk), crash, changed, unreadable.
     """
 
     def __init__(self, reason: str, detail: str) -> None:

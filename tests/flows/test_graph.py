@@ -1,27 +1,35 @@
 """dvc.yaml is the only description of the stages; what a killed DVC leaves behind is mended."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from flows.graph import StageFailed, mend_rwlock, reproduce, stages
+from flows.graph import StageFailed, mend_rwlock, refused_for_the_moment, reproduce, stages
+from ragkeep.files import write_rows
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A DVC project of two small stages; the second fails while `fail` exists."""
+    """A DVC project of two small stages; the second first does what `before` says."""
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
     (tmp_path / "in").write_text("1")
+    (tmp_path / "before").touch()
     (tmp_path / "dvc.yaml").write_text(
         "stages:\n"
-        "  b: {cmd: test ! -e fail && cp mid out, deps: [mid], outs: [out]}\n"
+        "  b: {cmd: . ./before && cp mid out, deps: [mid], outs: [out]}\n"
         "  a: {cmd: cp in mid, deps: [in], outs: [mid]}\n"
     )
     return tmp_path
@@ -39,12 +47,107 @@ def test_an_unchanged_stage_is_not_run_again(project: Path) -> None:
     assert ran == [[True, True], [False, False]]
 
 
-def test_a_stage_that_left_no_word_is_worth_another_try(project: Path) -> None:
-    (project / "fail").touch()
+def after(project: Path, before: str) -> bool:
+    """Run the second stage, which does this before its own work."""
     reproduce(project, project / "state", "a")
-    with pytest.raises(StageFailed, match="b: ") as failed:
-        reproduce(project, project / "state", "b")
-    assert failed.value.transient
+    (project / "before").write_text(before)
+    return reproduce(project, project / "state", "b")
+
+
+def written(path: Path) -> str:
+    """Wait for a file, and read it."""
+    while not path.exists() or not path.read_text():
+        time.sleep(0.05)
+    return path.read_text()
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends within ten seconds."""
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":  # ended; its parent has not asked yet
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_only_a_killed_stage_is_worth_another_try(project: Path) -> None:
+    for before, transient in (("kill -9 $$", True), ("exit 1", False)):
+        with pytest.raises(StageFailed, match="b: ") as failed:
+            after(project, before)
+        assert failed.value.transient == transient
+
+
+def test_a_stage_that_left_its_word_is_quoted(project: Path) -> None:
+    word = json.dumps({"error": "no such source", "exit_code": 2})
+    with pytest.raises(StageFailed, match=r"^b: no such source$") as failed:
+        after(project, f"mkdir -p state/stages; echo '{word}' > state/stages/b.error.json; exit 2")
+    assert (failed.value.exit_code, failed.value.transient) == (2, False)
+
+
+@pytest.mark.parametrize("before", ["exit 130", "kill -INT $$"])
+def test_ctrl_c_in_a_stage_stops_the_night(project: Path, before: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        after(project, before)
+
+
+class TooLong(BaseException):
+    """As Prefect's alarm: no Exception, so that nobody swallows it."""
+
+
+@contextlib.contextmanager
+def an_alarm_after(path: Path) -> Iterator[None]:
+    """Raise TooLong in this thread once a file is there."""
+
+    def ring(*_: object) -> None:
+        raise TooLong
+
+    def watch() -> None:
+        written(path)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, ring)
+    threading.Thread(target=watch).start()
+    with pytest.raises(TooLong):
+        yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # DVC leaves its Popen unclosed
+def test_a_stage_that_takes_too_long_is_killed(project: Path) -> None:
+    with an_alarm_after(project / "pid"):
+        after(project, "echo $$ > pid; sleep 60; true")
+    assert gone(int((project / "pid").read_text()))
+
+
+NIGHT = """
+import sys; from pathlib import Path; from flows.graph import reproduce
+reproduce(Path(sys.argv[1]), Path("state"), "b")
+"""
+STAGE = """
+import os, time; from tasks.alone import end_with_the_night
+end_with_the_night(); open("pid", "w").write(str(os.getpid())); time.sleep(60)
+"""
+
+
+def test_a_stage_does_not_outlive_a_killed_night(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (project / "stage.py").write_text(STAGE)
+    (project / "before").write_text(f"{sys.executable} stage.py")
+    reproduce(project, project / "state", "a")
+    with subprocess.Popen([sys.executable, "-c", NIGHT, project], cwd=ROOT) as night:
+        pid = int(written(project / "pid"))
+        night.kill()
+    assert gone(pid)
+
+
+def test_a_refusal_of_the_moment_is_worth_another_look(tmp_path: Path) -> None:
+    for reason, again in (("damaged", False), ("stalled", True)):
+        write_rows(tmp_path / "quarantine/ingest.jsonl", [{"uri": "docs/a", "sha": "0a", "reason": reason}])
+        assert refused_for_the_moment(tmp_path) == again
 
 
 def test_a_torn_lock_of_a_killed_run_does_not_stop_the_next(project: Path) -> None:
