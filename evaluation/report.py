@@ -57,14 +57,15 @@ def render_report(data: dict[str, Any] | NightReport) -> str:
 def headline(night: NightReport) -> tuple[str, str, str, list[str]]:
     """Say in one line how the night ended: (state, mark, sentence, reasons)."""
     result, verdict = night.result or {}, night.verdict or {}
-    reasons = [str(r) for r in (*(verdict.get("reasons") or ()), *(verdict.get("notes") or ()))]
+    said = (verdict.get("reasons"), verdict.get("notes"), result.get("reasons"))
+    reasons = list(dict.fromkeys(str(r) for rows in said for r in rows or ()))
     number_ = (night.release or {}).get("number") or result.get("release")
     live = (night.live or {}).get("number")
     if night.error:
         kept = f"release {live} stays live" if live else "nothing was live before, and nothing is"
         return "stopped", "!", f"The night stopped; {kept}", [night.error, *reasons]
     if result.get("verdict") == "unchanged":
-        return "still", "=", f"Nothing changed: release {number_ or live} stays live", reasons
+        return "still", "=", f"Nothing new to publish: release {result.get('release') or live} stays live", reasons
     if result.get("published"):
         said = f"every floor held; no measurable harm against release {live}" if live else "every floor held"
         return "good", "✓", f"Release {number_} is live", [said, *reasons]

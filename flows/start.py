@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 from ragkeep.config import Params, Paths
@@ -66,32 +65,3 @@ def serve(*, cron: str, timezone: str) -> None:
     from .nightly import nightly
 
     nightly.serve(name="nightly", schedules=[CronSchedule(cron=cron, timezone=timezone)], limit=1)
-
-
-def prune(paths: Paths, params: Params, *, dry_run: bool, keep_reports: int = 60) -> dict[str, list[str]]:
-    """Remove index versions nothing needs, old reports and the evidence of releases whose index is gone."""
-    from .publish import prune_versions, unneeded_versions
-
-    with hold(paths.state / "lease.sqlite"):
-        store = open_store(params.index, paths)
-        versions = unneeded_versions(paths, store, params)
-        reports = sorted(paths.reports.glob("*.html"))[:-keep_reports]
-        if not dry_run:
-            prune_versions(paths, store, params)
-            for page in reports:
-                page.unlink()
-    return {"versions": versions, "reports": [str(p) for p in reports], "temporary": _leftovers(paths, dry_run=dry_run)}
-
-
-def _leftovers(paths: Paths, *, dry_run: bool) -> list[str]:
-    """Temporary files of killed runs, older than a day."""
-    old = [
-        path
-        for folder in (paths.state, paths.data)
-        for path in folder.rglob(".*.tmp")
-        if path.is_file() and time.time() - path.stat().st_mtime > 86400
-    ]
-    for path in old:
-        if not dry_run:
-            Path(path).unlink(missing_ok=True)
-    return [str(p) for p in old]

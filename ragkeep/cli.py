@@ -452,7 +452,7 @@ def prune(*, dry_run: Annotated[bool, typer.Option(help="Only say what would go.
     """Remove index versions, reports and cache entries that nothing needs any more."""
     paths, params = _project()
     with logs_to_stderr():
-        result = _room("flows.start").prune(paths, params, dry_run=dry_run)
+        result = _room("flows.prune").prune(paths, params, dry_run=dry_run)
     if json:
         emit_json(result)
         return

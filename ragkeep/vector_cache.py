@@ -29,12 +29,23 @@ def text_key(text: str) -> bytes:
     return blake3(text.encode("utf-8", "surrogatepass")).digest(16)
 
 
+def cache_path(folder: Path, fingerprint: str, dim: int) -> Path:
+    """Name the file that holds the vectors of one embedder."""
+    return folder / f"vectors-{content_id(fingerprint, str(dim))}.sqlite"
+
+
+def other_caches(folder: Path, kept: set[tuple[str, int]]) -> list[Path]:
+    """List the files, SQLite's own beside each included, of every embedder but those kept: (fingerprint, dim)."""
+    names = {cache_path(folder, fingerprint, dim).name for fingerprint, dim in kept}
+    return sorted(p for p in folder.glob("vectors-*.sqlite*") if f"{p.name.partition('.sqlite')[0]}.sqlite" not in names)
+
+
 class VectorCache:
     """Look up and keep vectors of one fingerprint; safe between processes, one thread at a time in each."""
 
     def __init__(self, folder: Path, fingerprint: str, dim: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"vectors-{content_id(fingerprint, str(dim))}.sqlite"
+        self.path = cache_path(folder, fingerprint, dim)
         self.dim = dim
         try:
             self._db = self._open()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ragkeep.types import Vectors
-from ragkeep.vector_cache import VectorCache, text_key
+from ragkeep.vector_cache import VectorCache, other_caches, text_key
 
 
 def some(n: int) -> tuple[list[bytes], Vectors]:
@@ -77,3 +77,13 @@ def test_twenty_thousand_lookups_cost_little(tmp_path: Path) -> None:
         began = time.process_time()
         assert cache.get_many(keys)[1].all()
         assert time.process_time() - began < 1.0, "goal 0.3 s of CPU; 1.0 allows for a busy machine"
+
+
+def test_caches_of_embedders_nobody_uses_are_told_from_the_others(tmp_path: Path) -> None:
+    caches = {name: VectorCache(tmp_path, name, 8) for name in ("old", "live")}
+    for cache in caches.values():
+        cache.put_many(*some(3))  # open, so that SQLite's own files lie beside it
+    others = {path.name for path in other_caches(tmp_path, {("live", 8)})}
+    assert others == {f"{caches['old'].path.name}{suffix}" for suffix in ("", "-shm", "-wal")}
+    for cache in caches.values():
+        cache.close()

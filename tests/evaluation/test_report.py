@@ -99,9 +99,17 @@ def test_the_head_says_how_the_night_ended() -> None:
     assert headline(example())[:3] == ("good", "✓", "Release 12 is live")
     assert headline(held_back())[:3] == ("bad", "✗", "Held back: release 11 stays live")
     unchanged = NightReport(result={"verdict": "unchanged", "release": "11"})
-    assert headline(unchanged)[2] == "Nothing changed: release 11 stays live"
+    assert headline(unchanged)[2] == "Nothing new to publish: release 11 stays live"
     stopped = NightReport(error="disk full", live={"number": 11})
     assert headline(stopped)[2:] == ("The night stopped; release 11 stays live", ["disk full"])
+
+
+def test_a_release_that_was_rolled_back_is_not_called_live() -> None:
+    result = {"verdict": "unchanged", "release": "11", "reasons": ["release 12 was rolled back on Friday"]}
+    night = NightReport(result=result, release={"number": 12}, live={"number": 11})
+    _, _, sentence, reasons = headline(night)
+    assert sentence == "Nothing new to publish: release 11 stays live"
+    assert reasons == ["release 12 was rolled back on Friday"]
 
 
 def test_a_held_back_night_says_why_and_how_to_promote_it_anyway() -> None:

@@ -1,0 +1,171 @@
+"""What `ragkeep prune` removes, and what it never may."""
+
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows import registry
+from flows.graph import reproduce
+from flows.prune import collect, prune
+from ragkeep.config import IndexParams, Params, Paths
+from ragkeep.files import write_json
+from ragkeep.ports import VectorStore
+from ragkeep.releases import pointer, save_release
+from ragkeep.stores import open_store
+from ragkeep.types import Chunk, EmbeddedBatch, Fusion, IndexVersion, Release, ids_digest
+from ragkeep.vector_cache import cache_path
+
+PARAMS = Params(sources=(), index=IndexParams(backend="memory", keep=1))
+
+
+def index(number: int) -> IndexVersion:
+    digest = ids_digest([str(number)])
+    return IndexVersion(f"docs-{number}", "docs", "memory", f"model-{number}", 2, 1, digest, built_at=str(number))
+
+
+def release(number: int) -> Release:
+    sha = f"sha-{number}"
+    return Release(number, sha, index(number), Fusion(), "extractive", {}, "", "", {}, f"evidence/{sha}", "pass")
+
+
+def build(store: VectorStore, version: IndexVersion) -> None:
+    chunk = Chunk(version.built_at, "d", "s/d", "s", "default", "text", (0, 1), (1, 1), "prose", "text")
+    store.create(version.name, dim=2)
+    store.write(version.name, EmbeddedBatch((chunk,), np.array([[1, 0]], np.float32)))
+    store.finish(version.name)
+    store.seal(version)
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database with four registered releases: making its schema takes seconds."""
+    paths = Paths(tmp_path_factory.mktemp("registered"))
+    for number in range(1, 5):
+        registry.record(paths, release(number), params={}, metrics={}, tags={}, artifacts=[])
+    return paths.state
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    """Four releases with index, evidence and vectors; release 1 answers and 2 did before."""
+    monkeypatch.delenv("RAGKEEP_STATE", raising=False)
+    paths = Paths(tmp_path)
+    store = open_store(PARAMS.index, paths)
+    for number in range(1, 5):
+        build(store, index(number))
+        save_release(paths, release(number))
+        write_json(paths.releases / f"evidence/sha-{number}/evaluation/scores.json", {})
+        cache_path(paths.cache, f"model-{number}", 2).parent.mkdir(parents=True, exist_ok=True)
+        cache_path(paths.cache, f"model-{number}", 2).touch()
+    store.swap("docs", "docs-1")
+    write_json(paths.releases / "champion.json", {"number": 1, "previous": 2, "token": 0})
+    write_json(paths.data / "embedder.json", {"fingerprint": "model-tonight", "dim": 2})
+    return paths
+
+
+def names(paths: list[str]) -> list[str]:
+    return [Path(path).name for path in paths]
+
+
+def test_the_way_back_and_the_newest_stay_with_their_evidence_and_vectors(paths: Paths) -> None:
+    gone = prune(paths, PARAMS, dry_run=False)
+    assert gone["versions"] == ["docs-3"]
+    assert names(gone["evidence"]) == ["sha-3"]
+    assert gone["vectors"] == [str(cache_path(paths.cache, "model-3", 2))]
+    assert sorted(p.name for p in (paths.releases / "evidence").iterdir()) == ["sha-1", "sha-2", "sha-4"]
+    assert (paths.releases / "3.json").exists()
+    assert not any(prune(paths, PARAMS, dry_run=False).values())
+
+
+def test_a_dry_run_names_the_same_and_removes_nothing(paths: Paths) -> None:
+    planned = prune(paths, PARAMS, dry_run=True)
+    assert planned == prune(paths, PARAMS, dry_run=True)
+    assert planned == prune(paths, PARAMS, dry_run=False)
+
+
+def test_vectors_stay_while_nobody_knows_tonights_embedder(paths: Paths) -> None:
+    (paths.data / "embedder.json").unlink()
+    assert prune(paths, PARAMS, dry_run=False)["vectors"] == []
+
+
+def test_evidence_stays_as_long_as_the_index_whatever_its_alias(paths: Paths) -> None:
+    store, other = open_store(PARAMS.index, paths), replace(index(3), alias="other")
+    store.drop("docs-3")
+    build(store, other)
+    save_release(paths, replace(release(3), index=other))
+    assert prune(paths, PARAMS, dry_run=True)["evidence"] == []
+
+
+def test_a_promotion_that_was_killed_is_finished_first(paths: Paths, registered: Path) -> None:
+    shutil.copytree(registered, paths.state, dirs_exist_ok=True)
+    intent = {"id": "1-promote-3", "action": "promote", "at": "now", "from": 1, "previous": 1, "to": 3}
+    write_json(paths.releases / "publish.json", {**intent, "reason": "", "token": 0, "who": "me"})
+    assert prune(paths, PARAMS, dry_run=True)["versions"] == []
+    assert prune(paths, PARAMS, dry_run=False)["versions"] == ["docs-2"]
+    at = pointer(paths)
+    assert at is not None
+    assert (at.number, open_store(PARAMS.index, paths).live("docs")) == (3, "docs-3")
+
+
+def test_old_pages_go_with_their_summaries(paths: Paths) -> None:
+    paths.reports.mkdir()
+    for n in range(62):
+        for suffix in ("html", "md"):
+            (paths.reports / f"2026-01-{n:02d}.{suffix}").touch()
+    gone = names(prune(paths, PARAMS, dry_run=False)["reports"])
+    assert gone == ["2026-01-00.html", "2026-01-00.md", "2026-01-01.html", "2026-01-01.md"]
+    assert len(list(paths.reports.iterdir())) == 120
+
+
+def test_only_old_temporary_files_go(paths: Paths) -> None:
+    old, new = (paths.data / f".{name}.json.x.tmp" for name in ("old", "new"))
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (time.time() - 2 * 86_400,) * 2)
+    assert prune(paths, PARAMS, dry_run=False)["temporary"] == [str(old)]
+    assert new.exists()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A DVC project whose one stage has run on two inputs, one after the other."""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+    (tmp_path / "dvc.yaml").write_text("stages:\n  a: {cmd: mkdir out && cp in out, deps: [in], outs: [out]}\n")
+    for text in ("first", "second"):
+        (tmp_path / "in").write_text(text)
+        reproduce(tmp_path, tmp_path / "state", "a")
+    return tmp_path
+
+
+def cached(project: Path) -> set[Path]:
+    return {path for path in (project / ".dvc/cache/files").rglob("*") if path.is_file()}
+
+
+def test_dvcs_cache_keeps_what_the_lock_names(project: Path) -> None:
+    before = cached(project)
+    planned = collect(project, dry_run=True)
+    assert cached(project) == before
+    assert collect(project, dry_run=False) == planned
+    assert before - cached(project) == {Path(path) for path in planned}
+    assert len(planned) == 2
+    assert (project / "out/in").read_text() == "second"
+    assert not reproduce(project, project / "state", "a")
+
+
+def test_a_cache_shared_with_others_is_left_alone(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    shared = tmp_path_factory.mktemp("shared")
+    (project / ".dvc/cache").rename(shared / "cache")
+    (project / ".dvc/config").write_text(f"[core]\n    analytics = false\n[cache]\n    dir = {shared}/cache\n")
+    assert collect(project, dry_run=False) == []
+
+
+def test_without_dvc_there_is_nothing_to_collect(tmp_path: Path) -> None:
+    assert collect(tmp_path, dry_run=False) == []
