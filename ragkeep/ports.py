@@ -132,9 +132,10 @@ class VectorStore(Searcher, Protocol):
         ...
 
     def drop(self, index: str) -> None:
-        """Delete a version, sealed or not. Raises IndexLive when an alias points at it; unknown names pass.
+        """Delete a version, sealed or not. Raises IndexLive when it is sealed and an alias points at it.
 
-        Searches under way still end well.
+        Unknown names pass, and so does what is left of a live version that lost its files or its receipt: it must be
+        built again. Searches under way still end well.
         """
         ...
 

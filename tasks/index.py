@@ -23,6 +23,7 @@ from ragkeep.errors import ReceiptMismatch, SourceError
 from ragkeep.files import read_json, read_rows, write_json
 from ragkeep.ports import VectorStore
 from ragkeep.stores import open_store
+from ragkeep.stores.segment import FORMAT
 from ragkeep.tables import iter_chunks, read_table, rows_mask
 from ragkeep.types import EmbeddedBatch, IndexVersion, Vectors, ids_digest
 from tasks.shards import iter_shards
@@ -62,7 +63,7 @@ def _describe(inputs: _Inputs, params: Params, embedder: dict[str, Any]) -> Inde
         for column in table.column_names[:-1]:
             content.update(json.dumps(table[column].to_pylist()).encode())
         content.update(_matrix(table).tobytes())
-    seen = (embedder["fingerprint"], content.hexdigest(), VERSION)
+    seen = (embedder["fingerprint"], content.hexdigest(), VERSION, FORMAT)
     made_from = blake3(json.dumps(seen).encode()).hexdigest(8)
     return IndexVersion(
         name=f"{params.index.alias}-{made_from}",

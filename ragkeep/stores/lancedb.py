@@ -1,6 +1,6 @@
 """The embedded store: a LanceDB table a version, flat files for the searches, pointer files for the aliases.
 
-    versions/<name>/version.json   dimension and text analysis, written by create
+    versions/<name>/version.json   dimension, text analysis and file format, written by create
                     table/         LanceDB: every row, written by write
                     search/        one segment a workspace, made from the table by finish
                     receipt.json   written last, by seal: without it the version is an unfinished build
@@ -31,7 +31,7 @@ from ..files import fsync_dir, read_json, write_json
 from ..types import Chunk, EmbeddedBatch, Hit, IndexVersion, Legs, Query, ids_digest
 from .durable import Claim, drop_torn_manifests, sync_tree
 from .reading import Reader, check_query
-from .segment import Segment
+from .segment import FORMAT, Segment
 
 
 def open_store(path: Path) -> LanceStore:
@@ -59,7 +59,7 @@ class LanceStore:
         if claim is None or (folder / "version.json").exists():
             raise IndexExists(f"index {index} exists in {self._path}: choose another name, or drop it first")
         self._claims[index], self._known[index] = claim, set()
-        write_json(folder / "version.json", {"dim": dim, "analysis": VERSION})
+        write_json(folder / "version.json", {"dim": dim, "analysis": VERSION, "format": FORMAT})
         _create_table(folder, dim)
         self._sync(folder)
 
@@ -155,8 +155,9 @@ class LanceStore:
         """See `ports.VectorStore.drop`."""
         folder = self._folder(index)
         with self._aliases():
+            sealed = (folder / "receipt.json").exists()
             for pointer in sorted((self._path / "aliases").glob("*.json")):
-                if self.live(pointer.stem) == index:
+                if sealed and self.live(pointer.stem) == index:
                     raise IndexLive(f"index {index} is live as {pointer.stem}: swap the alias first")
             (folder / "receipt.json").unlink(missing_ok=True)
         self._release(index)

@@ -107,8 +107,9 @@ class MemoryStore:
 
     def drop(self, index: str) -> None:
         """See `ports.VectorStore.drop`."""
+        held = self._versions.get(index)
         for alias, live in self._aliases.items():
-            if live == index:
+            if live == index and held is not None and held.receipt is not None:
                 raise IndexLive(f"index {index} is live as {alias}: swap the alias first")
         self._versions.pop(index, None)
 

@@ -12,7 +12,7 @@ from ..config import is_id
 from ..errors import DimensionMismatch, IndexMissing, StoreError
 from ..files import read_json
 from ..types import Query
-from .segment import FILTERS, Segment
+from .segment import FILTERS, FORMAT, Segment
 
 _KEPT = 64
 
@@ -65,6 +65,11 @@ class Reader:
             raise StoreError(
                 f"index {folder.name} was built with text analysis {version['analysis']}, this ragkeep has "
                 f"{VERSION}: run `ragkeep nightly` to build it anew"
+            )
+        if (made := version.get("format", 1)) != FORMAT:
+            raise StoreError(
+                f"index {folder.name} has files of format {made}, this ragkeep reads {FORMAT}: "
+                "run `ragkeep nightly` to build it anew"
             )
         _check_dim(query, version["dim"], folder.name)
         # the wall: another workspace's rows are in another folder, and an id cannot name a path out of here

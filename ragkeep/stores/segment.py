@@ -23,6 +23,8 @@ from ..types import Chunk, Hit, Legs, Query
 from .sketch import dots, likeliest
 from .strings import Strings, encoded, mapped
 
+FORMAT = 1
+"""Raise it when the files a search reads change, here or in segment_build, sketch or strings: indexes are built anew."""
 FILTERS = ("source", "language", "kind", "uri", "document_id")
 
 Mask = NDArray[np.bool_]

@@ -82,6 +82,13 @@ def build(store: VectorStore, index: str, *batches: EmbeddedBatch, built_at: str
     return version
 
 
+def lose(store: VectorStore, index: str, path: Path) -> None:
+    """Take a version's receipt away behind the store's back."""
+    if isinstance(store, MemoryStore):
+        store._versions[index].receipt = None
+    (path / "versions" / index / "receipt.json").unlink(missing_ok=True)
+
+
 def queries(batch: EmbeddedBatch) -> Iterator[Query]:
     for seed, text in enumerate(
         ["alpha", "readLines parse args", "语言", "uber strasse", "nowhere", "", "beta beta json"]
@@ -283,6 +290,15 @@ def test_a_live_version_is_not_dropped(store: VectorStore) -> None:
     store.drop("docs-1")
     assert store.versions("docs") == []
     build(store, "docs-1", corpus(4))
+
+
+def test_what_is_left_of_a_lost_live_version_may_go(store: VectorStore, tmp_path: Path) -> None:
+    build(store, "docs-1", corpus(3))
+    store.swap("docs", "docs-1")
+    lose(store, "docs-1", tmp_path)
+    store.drop("docs-1")
+    build(store, "docs-1", corpus(3))
+    assert len(store.search("docs", Query("", vector=unit(1, 1)[0], mode="vector"))) == 3
 
 
 def test_a_version_may_be_empty(store: VectorStore) -> None:

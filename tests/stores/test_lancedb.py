@@ -113,6 +113,13 @@ def test_a_version_of_another_text_analysis_is_refused(tmp_path: Path, monkeypat
         open_store(tmp_path).search("docs-1", Query("word1", mode="keyword"))
 
 
+def test_a_version_with_files_of_another_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(open_store(tmp_path), "docs-1", chunk_batch(3))
+    monkeypatch.setattr("ragkeep.stores.reading.FORMAT", 0)
+    with pytest.raises(StoreError, match=r"format 1.*ragkeep nightly"):
+        open_store(tmp_path).search("docs-1", Query("word1", mode="keyword"))
+
+
 def test_a_search_goes_on_over_files_that_were_dropped(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     build(store, "docs-1", chunk_batch(5))

@@ -1,6 +1,7 @@
 """The index stage: one sealed version per content, built once."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,30 @@ def test_a_half_built_version_is_built_again(night: tuple[Paths, Params]) -> Non
     store.create(made.name, dim=DIM)
     assert run(paths, params)["built"] == 1
     assert len(list(store.ids(made.name))) == 10
+
+
+@pytest.mark.parametrize("lost", ["", "receipt.json"])
+def test_a_live_version_that_was_lost_is_built_again(tmp_path: Path, lost: str) -> None:
+    paths = Paths(tmp_path)
+    write_inputs(paths.data, [chunk(n) for n in range(10)])
+    run(paths, params("lancedb"))
+    store = open_store(params("lancedb").index, paths)
+    store.swap("docs", name := version(paths).name)
+    path = paths.store / "versions" / name / lost
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+    assert run(paths, params("lancedb"))["built"] == 1
+    assert len(open_store(params("lancedb").index, paths).search("docs", Query("word7", mode="keyword"))) == 1
+
+
+def test_files_of_another_format_are_another_version(
+    night: tuple[Paths, Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, params = night
+    run(paths, params)
+    old = version(paths)
+    monkeypatch.setattr("tasks.index.FORMAT", 99)
+    assert run(paths, params)["built"] == 1
+    assert version(paths).name != old.name
 
 
 def test_vectors_of_other_chunks_are_refused(night: tuple[Paths, Params]) -> None:
