@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +66,7 @@ def judge(baseline: EvalReport | None, candidate: EvalReport, params: GateParams
     ids, notes = _common(baseline, candidate)
     metrics = _compared(baseline, candidate, params, ids)
     slices = _slices(baseline, candidate, params, ids)
+    reasons += _lost(baseline, candidate)
     reasons += _harm(metrics, params)
     reasons += [reason for name, row in slices.items() for reason in _slice_harm(name, row, params)]
     questions = _questions(baseline, candidate, params.metric, ids)
@@ -142,6 +143,14 @@ def _below_floors(report: EvalReport, params: GateParams) -> Iterator[str]:
             yield f"{name} is {value:.4f}, below its floor {floor}"
 
 
+def _lost(baseline: EvalReport, candidate: EvalReport) -> Iterator[str]:
+    """Name what was measured of the champion and is not of the candidate, unless it says it measures less."""
+    measures = candidate.summary.get("measures")
+    for name in sorted({*_metrics(baseline)} - {*_metrics(candidate)}):
+        if measures is None or name in measures:
+            yield f"{name} was measured before and is not now: run the evaluate stage again"
+
+
 def _common(baseline: EvalReport, candidate: EvalReport) -> tuple[list[str], tuple[str, ...]]:
     """Return the ids of the questions both were asked, and what else there is on either side."""
     old = {row.id: row.digest for row in baseline.rows}
@@ -202,8 +211,10 @@ def _row(found: Paired | None, new: float | None) -> dict[str, Any]:
 
 def _slices(baseline: EvalReport, candidate: EvalReport, params: GateParams, ids: list[str]) -> dict[str, dict[str, Any]]:
     """Compare the main metric within every slice of enough questions, one error rate shared among them."""
-    asked = set(ids)
-    parts = slice_values(row for row in candidate.rows if row.id in asked)
+    known, asked = {row.id: row.slices for row in baseline.rows}, set(ids)
+    # a question whose document vanished has lost its language: the champion's row still says which slice it hurts
+    rows = (replace(row, slices={**known[row.id], **row.slices}) for row in candidate.rows if row.id in asked)
+    parts = slice_values(rows)
     distinct = {tuple(row.id for row in part): name for name, part in parts.items()}  # a set is often one source
     pairs = {name: _pairs(baseline, candidate, params.metric, list(q), whole=True) for q, name in distinct.items()}
     pairs = {name: found for name, found in sorted(pairs.items()) if len(found) >= params.slice_min}

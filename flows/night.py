@@ -17,21 +17,26 @@ from blake3 import blake3
 from evaluation.gate import Verdict, comparable, judge
 from evaluation.scores import flat_scores, read_report
 from ragkeep.config import Params, Paths
-from ragkeep.errors import IndexMissing
-from ragkeep.files import fsync_dir, read_json, read_rows, write_json
-from ragkeep.releases import champion, save_release
-from ragkeep.types import Fusion, IndexVersion, Release, content_id
+from ragkeep.errors import CanaryFailed, IndexMissing
+from ragkeep.files import fsync_dir, read_json, read_rows
+from ragkeep.releases import all_releases, champion, history, save_release
+from ragkeep.tables import iter_chunks, read_table
+from ragkeep.types import Chunk, Fusion, IndexVersion, Release, content_id
 
 from . import registry
 from .publish import now
 from .unchanged import index_present
 
+CANARY_CHARS = 400
+"""How much of a chunk the canary asks for: about what an embedder reads of it at once."""
 EVIDENCE = (
     "evaluation/scores.json",
     "evaluation/by_query.jsonl",
     "evaluation/answers.jsonl",
     "evaluation/fusion.json",
     "sources/manifest.parquet",
+    "validation/documents.json",
+    "validation/chunks.json",
 )
 
 
@@ -90,6 +95,53 @@ def same_as_champion(paths: Paths, release: Release) -> bool:
     return live is not None and live.sha == release.sha
 
 
+def rolled_back(paths: Paths, release: Release) -> dict[str, Any] | None:
+    """Return the event by which a person took this very release back, None where nobody did or it was promoted since."""
+    numbers = {r.number for r in all_releases(paths) if r.sha == release.sha}
+    moves = [e for e in history(paths) if e["to"] in numbers or (e["from"] in numbers and e["action"] == "rollback")]
+    return moves[-1] if moves and moves[-1]["to"] not in numbers else None
+
+
+def held_back(release: Release, event: dict[str, Any]) -> str:
+    """Say why a release that passed was not published."""
+    return (
+        f"release {release.number} was rolled back on {event['at']} ({event['reason']}): "
+        f"`ragkeep releases promote {release.number}` takes it again"
+    )
+
+
+def canary(paths: Paths, params: Params) -> int:
+    """Ask the champion for what stands in its own index; return how many hits came. Raises CanaryFailed.
+
+    A few chunks, spread over the index, are looked for by their own words in their own workspace: at least one must
+    come back, and one question must be answered without an error.
+    """
+    from ragkeep.app import open_release
+
+    with open_release(paths, params) as assistant:
+        for chunk in sample_chunks(paths):
+            hits = assistant.search(chunk.embed_text[:CANARY_CHARS], workspace=chunk.workspace)
+            if chunk.id in {hit.chunk.id for hit in hits}:
+                assistant.ask("how do I start?", workspace=chunk.workspace)
+                return len(hits)
+        raise CanaryFailed(
+            f"release {assistant.release.number} does not find what its index {assistant.release.index.name} holds: "
+            "run `ragkeep doctor`"
+        )
+
+
+def sample_chunks(paths: Paths, count: int = 8) -> list[Chunk]:
+    """Take tonight's chunks, spread evenly over the shards that hold any; none that was quarantined."""
+    left_out = {row["chunk_id"] for row in quarantine_rows(paths, "chunks")}
+    shards = sorted((paths.data / "chunks").glob("[0-9]*.parquet"))
+    found = []
+    for path in shards[:: max(1, len(shards) // count)]:
+        table = read_table(path)
+        rows = table.slice(table.num_rows // 2, 16) if table.num_rows else table
+        found += [c for c in iter_chunks(rows) if c.id not in left_out][:1]
+    return found
+
+
 def gate(paths: Paths, params: Params, release: Release) -> Verdict:
     """Judge the candidate's scores against the floors and the champion's scores. Raises CannotJudge."""
     live = champion(paths)
@@ -115,6 +167,9 @@ def keep_evidence(paths: Paths, release: Release) -> None:
 
 def register(paths: Paths, params: Params, release: Release, verdict: Verdict, *, tags: dict[str, str]) -> Release:
     """Give the candidate its number: a version of the registered model, and a file beside the other releases."""
+    known = next((r for r in all_releases(paths) if r.sha == release.sha), None)
+    if known is not None and (known.reason.startswith("pass") or verdict.verdict != "pass"):
+        return known  # a release never changes, and what let it in stays what let it in
     reason = verdict.verdict + (": " + "; ".join(verdict.reasons) if verdict.reasons else "")
     keep_evidence(paths, release)
     folder = paths.releases / release.evaluation / "evaluation"
@@ -138,16 +193,12 @@ def register(paths: Paths, params: Params, release: Release, verdict: Verdict, *
         ],
     )
     made = replace(made, reason=reason)
+    if known is not None:  # refused once, let in now
+        registry.tag(paths, made.number, {"gate": verdict.verdict, "reason": reason})
     save_release(paths, made)
     if verdict.verdict != "pass":
         registry.set_aliases(paths, {registry.CHALLENGER: made.number})
     return made
-
-
-def leave_live_counts(paths: Paths) -> None:
-    """Tell tomorrow's validation how much was live tonight."""
-    found = {what: read_json(paths.data / "validation" / f"{what}.json") for what in ("documents", "chunks")}
-    write_json(paths.data / "live.json", {what: report["counts"][what] for what, report in found.items()})
 
 
 def document_counts(paths: Paths, before: Release | None = None) -> dict[str, int]:
@@ -166,8 +217,6 @@ def document_counts(paths: Paths, before: Release | None = None) -> dict[str, in
 def _manifest(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    from ragkeep.tables import read_table
-
     table = read_table(path, ["uri", "sha"])
     return dict(zip(table["uri"].to_pylist(), table["sha"].to_pylist(), strict=True))
 

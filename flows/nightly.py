@@ -19,7 +19,7 @@ from prefect.transactions import Transaction, transaction
 
 from evaluation.gate import Verdict
 from ragkeep.config import Params, Paths, find_project, load_params
-from ragkeep.errors import RagkeepError
+from ragkeep.errors import CannotJudge, RagkeepError
 from ragkeep.releases import champion, pointer, read_release
 from ragkeep.stores import open_store
 from ragkeep.types import Release
@@ -27,7 +27,7 @@ from ragkeep.types import Release
 from . import night, report
 from .graph import StageFailed, reproduce, stages
 from .lease import Lease, hold
-from .publish import prune_versions, recover, switch
+from .publish import prune_versions, recover, switch, withdraw
 from .unchanged import fingerprint, last_result, remember, unchanged_result
 
 
@@ -101,20 +101,19 @@ def publish(paths: Paths, params: Params, release: Release, lease: Lease) -> Non
 
 @publish.on_rollback
 def unpublish(txn: Transaction) -> None:
-    """Put back what answered before, when the published release does not."""
+    """Put back what answered before, when the published release does not; on the first night, nothing answers."""
     before, paths, params, lease = (txn.get(k) for k in ("before", "paths", "params", "lease"))
-    if before is not None:
-        old = read_release(paths, before)
-        switch(paths, open_store(params.index, paths), old, lease=lease, action="rollback", reason="did not answer")
+    store = open_store(params.index, paths)
+    if before is None:
+        withdraw(paths, store, lease=lease, reason="did not answer")
+    else:
+        switch(paths, store, read_release(paths, before), lease=lease, action="withdraw", reason="did not answer")
 
 
 @task(name="canary", cache_policy=NO_CACHE)
 def canary(paths: Paths, params: Params) -> int:
-    """Ask the published release through the readers' own path; raise when it does not answer."""
-    from ragkeep.app import open_release
-
-    with open_release(paths, params) as assistant:
-        return len(assistant.search("how do I start?", mode="hybrid"))
+    """Use the published release through the readers' own path; raise CanaryFailed when it does not answer."""
+    return night.canary(paths, params)
 
 
 def _publish(paths: Paths, params: Params, release: Release, lease: Lease) -> None:
@@ -125,7 +124,6 @@ def _publish(paths: Paths, params: Params, release: Release, lease: Lease) -> No
             txn.set(key, value)
         publish(paths, params, release, lease)
         canary(paths, params)
-    night.leave_live_counts(paths)
     prune_versions(paths, open_store(params.index, paths), params)
 
 
@@ -155,30 +153,34 @@ def nightly(lease: Lease | None = None, force: bool = False) -> dict[str, Any]:
 def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str], began: float) -> dict[str, Any]:
     live = champion(paths)
     ran = walk(paths, params)
-    release = night.candidate(paths, params)
-    unchanged = night.same_as_champion(paths, release)
-    verdict = judge(paths, params, release)
-    if not unchanged:
-        release = register(paths, params, release, verdict)
-    elif live is not None:
-        release = live
-    published = not unchanged and verdict.verdict == "pass"
+    candidate = night.candidate(paths, params)
+    same = night.same_as_champion(paths, candidate)
+    try:
+        verdict = judge(paths, params, candidate)
+    except CannotJudge as error:
+        if not same:  # so that a person can promote it all the same
+            register(paths, params, candidate, Verdict("fail", (f"cannot judge: {error}",)))
+        raise
+    held = night.rolled_back(paths, candidate)
+    passed = verdict.verdict == "pass"
+    release = live if same and live else register(paths, params, candidate, verdict)
+    published = passed and not same and held is None
     if published:
         _publish(paths, params, release, lease)
     stats = night.stage_stats(paths, ran)
     result = {
-        "release": str(release.number) if published or unchanged else (str(live.number) if live else None),
+        "release": str(release.number) if published else (str(live.number) if live else None),
         "published": published,
-        "verdict": "unchanged" if unchanged else verdict.verdict,
+        "verdict": "unchanged" if passed and not published else verdict.verdict,
         "documents": night.document_counts(paths, live),
-        "chunks": {"total": release.index.chunks, "embedded": stats.get("embed", {}).get("embedded", 0)},
-        "scores": release.scores,
-        "reasons": list(verdict.reasons),
+        "chunks": {"total": candidate.index.chunks, "embedded": stats.get("embed", {}).get("embedded", 0)},
+        "scores": candidate.scores,
+        "reasons": [*verdict.reasons, *([night.held_back(release, held)] if held and passed else [])],
         "seconds": round(time.monotonic() - began, 2),
     }
     page = report.write(paths, params, release, verdict, result=result, stats=stats, live=live)
     result["report"] = str(page)
     create_markdown_artifact(report.markdown(page), key="night", description="what the night found")
-    if published or unchanged:
+    if passed:
         remember(paths, marks, result)
     return result

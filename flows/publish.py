@@ -17,11 +17,14 @@ from ragkeep.config import Params, Paths
 from ragkeep.errors import IndexMissing, ReleaseError
 from ragkeep.files import fsync_dir, read_json, write_json
 from ragkeep.ports import VectorStore
-from ragkeep.releases import Pointer, all_releases, append_history, point, pointer, read_release
+from ragkeep.releases import Pointer, all_releases, append_history, history, point, pointer, read_release
 from ragkeep.types import Release
 
 from . import registry
 from .lease import Lease
+
+BACK = ("rollback", "withdraw")
+"""The steps that take a release off again; the others put one on."""
 
 
 def _who() -> str:
@@ -46,19 +49,55 @@ def switch(
     lease.check()
     _require_index(store, release)
     before = pointer(paths)
+    previous = before.number if before else None
+    if action in BACK:
+        previous = beneath(history(paths))
+    _carry_out(paths, store, lease, action=action, before=before, to=release.number, previous=previous, reason=reason)
+    return before
+
+
+def withdraw(paths: Paths, store: VectorStore, *, lease: Lease, reason: str) -> None:
+    """Take back the first publication: nothing answers afterwards. Raises LeaseLost."""
+    lease.check()
+    before = pointer(paths)
+    _carry_out(paths, store, lease, action="withdraw", before=before, to=None, previous=None, reason=reason)
+
+
+def beneath(events: list[dict[str, Any]]) -> int | None:
+    """Return what a second step back would reach: publications and promotions pile up, a step back takes one off."""
+    pile: list[int] = []
+    for event in events:
+        if event["action"] not in BACK:
+            pile.append(event["to"])
+        elif pile:
+            pile.pop()
+    return pile[-3] if len(pile) >= 3 else None
+
+
+def _carry_out(
+    paths: Paths,
+    store: VectorStore,
+    lease: Lease,
+    *,
+    action: str,
+    before: Pointer | None,
+    to: int | None,
+    previous: int | None,
+    reason: str,
+) -> None:
     intent = {
-        "id": f"{lease.token}-{action}-{release.number}",
+        "id": f"{lease.token}-{action}-{to}",
         "action": action,
         "at": now(),
         "from": before.number if before else None,
+        "previous": previous,
         "reason": reason,
-        "to": release.number,
+        "to": to,
         "token": lease.token,
         "who": _who(),
     }
     write_json(paths.releases / "publish.json", intent)
     _finish(paths, store, intent)
-    return before
 
 
 def recover(paths: Paths, store: Callable[[], VectorStore], *, lease: Lease) -> dict[str, Any] | None:
@@ -73,13 +112,11 @@ def recover(paths: Paths, store: Callable[[], VectorStore], *, lease: Lease) -> 
 
 def _finish(paths: Paths, store: VectorStore, intent: dict[str, Any]) -> None:
     """Carry out a journal's steps in order; each is safe to repeat."""
-    release = read_release(paths, intent["to"])
-    store.swap(release.index.alias, release.index.name)
-    point(paths, release.number, previous=intent["from"], token=intent["token"])
-    registry.set_aliases(
-        paths,
-        {registry.CHAMPION: release.number, registry.PREVIOUS: intent["from"], registry.CHALLENGER: None},
-    )
+    to, previous = intent["to"], intent["previous"]
+    release = read_release(paths, to or intent["from"])
+    store.swap(release.index.alias, release.index.name if to else None)
+    point(paths, to or 0, previous=previous, token=intent["token"])
+    registry.set_aliases(paths, {registry.CHAMPION: to, registry.PREVIOUS: previous, registry.CHALLENGER: None})
     registry.tag(paths, release.number, {intent["action"]: f"{intent['at']} {intent['who']}: {intent['reason']}"})
     append_history(paths, {k: v for k, v in intent.items() if k != "token"})
     (paths.releases / "publish.json").unlink()
@@ -89,8 +126,8 @@ def _finish(paths: Paths, store: VectorStore, intent: dict[str, Any]) -> None:
 def _require_index(store: VectorStore, release: Release) -> None:
     if release.index.name not in {v.name for v in store.versions(release.index.alias)}:
         raise IndexMissing(
-            f"the index {release.index.name} of release {release.number} is no longer kept: run `ragkeep nightly` to "
-            "build it again"
+            f"the index {release.index.name} of release {release.number} is no longer kept: choose another with "
+            "`ragkeep releases list`; index.keep in params.yaml says how many stay"
         )
 
 

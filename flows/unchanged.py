@@ -6,8 +6,10 @@ from quarantine. A night that ended well leaves its fingerprint; the same one ag
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ragkeep.files import read_json, write_json
 from ragkeep.releases import champion
 
 ROOMS = ("ragkeep", "evaluation", "tasks", "flows")
+RUNTIMES = ("openvino", "tokenizers", "torch", "transformers", "sentence-transformers")
 FILES = ("params.yaml", "dvc.yaml", "uv.lock", "data/released.jsonl")
 
 
@@ -30,8 +33,24 @@ def fingerprint(paths: Paths, params: Params) -> dict[str, str]:
         "code": _tree_digest(Path(__file__).resolve().parent.parent),
         "sets": _files_digest([paths.root / s for s in params.evaluate.sets]),
         "inputs": _files_digest([paths.root / name for name in FILES]),
-        "python": platform.python_version(),
+        "machine": _machine_digest(params),
     }
+
+
+def _machine_digest(params: Params) -> str:
+    """Hash what decides the embedder's fingerprint outside the project, without importing a runtime to ask it."""
+    h = blake3(platform.python_version().encode())
+    for name in RUNTIMES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            h.update(f"{name}={metadata.version(name)}".encode())
+    with contextlib.suppress(OSError):
+        flags = next((line for line in Path("/proc/cpuinfo").read_bytes().splitlines() if line.startswith(b"flags")), b"")
+        h.update(flags)
+    model = Path(params.embed.model).expanduser() if params.embed.model else None
+    for path in sorted(model.rglob("*")) if model and model.is_dir() else ():
+        stat = path.stat()
+        h.update(f"{path}:{stat.st_size}:{stat.st_mtime_ns}".encode())
+    return h.hexdigest(16)
 
 
 def _tree_digest(root: Path) -> str:

@@ -12,6 +12,7 @@ RagkeepError
 │   ├── DimensionMismatch  vectors of another length than the index was made for
 │   └── ReceiptMismatch  the store does not hold what the receipt says was written
 ├── ValidationFailed     a critical expectation failed; the live index was left alone
+├── CanaryFailed         a published release did not answer, and was taken back
 ├── CannotJudge          scores are missing, not numbers, or of another index: exit code 2
 ├── Busy                 another night holds the lease
 ├── LeaseLost            somebody took the lease over; nothing of this run may be published
@@ -74,6 +75,10 @@ class ReceiptMismatch(StoreError):
 
 class ValidationFailed(RagkeepError):
     """A critical expectation failed."""
+
+
+class CanaryFailed(RagkeepError):
+    """A published release did not answer, and was taken back."""
 
 
 class CannotJudge(RagkeepError):

@@ -21,7 +21,10 @@ from .types import Fusion, IndexVersion, Release
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """Which release answers, which one did before, and the fencing token of the run that said so."""
+    """Which release answers, which one a step back leads to, and the fencing token of the run that said so.
+
+    `number` is 0 in the file when the only publication there was had to be taken back.
+    """
 
     number: int
     previous: int | None
@@ -53,7 +56,13 @@ def all_releases(paths: Paths) -> list[Release]:
 
 
 def pointer(paths: Paths) -> Pointer | None:
-    """Read the champion pointer, None before the first publication."""
+    """Read the champion pointer, None when nothing is published."""
+    at = last_pointer(paths)
+    return at if at and at.number else None
+
+
+def last_pointer(paths: Paths) -> Pointer | None:
+    """Read the pointer's file as it is, also when it points at nothing any more."""
     row = read_json(paths.releases / "champion.json")
     return Pointer(**row) if row else None
 
@@ -74,7 +83,7 @@ def require_champion(paths: Paths) -> Release:
 
 def point(paths: Paths, number: int, *, previous: int | None, token: int) -> None:
     """Move the champion pointer. Raises LeaseLost when a later run has moved it already."""
-    now = pointer(paths)
+    now = last_pointer(paths)
     if now and now.token > token:
         raise LeaseLost(
             f"a later run (token {now.token}) has published release {now.number}; this run (token {token}) must not"

@@ -65,7 +65,13 @@ class ScanResult:
 
 
 def run(paths: Paths, params: Params) -> dict[str, Any]:
-    """Write data/sources/{manifest.parquet,skipped.json}; leave both alone when nothing changed. Raises SourceError."""
+    """Write data/sources/{manifest.parquet,skipped.json} and data/inputs; leave alone what did not change.
+
+    Raises SourceError, and ConfigError, ModelError, MissingExtra for what data/inputs describes.
+    """
+    from tasks.inputs import write_inputs
+
+    write_inputs(paths, params)
     head = _unchanged(paths, params)
     if head is not None and head.get("written") == [head["digest"], *_stamp(paths)]:
         return {"documents": head["rows"], "hashed": 0, "skipped": sum(head["counts"].values()), "unchanged": True}

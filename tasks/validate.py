@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ragkeep.config import Params, Paths
 from ragkeep.errors import ValidationFailed
 from ragkeep.files import read_json, read_rows, write_json, write_rows
+from ragkeep.releases import champion
 from ragkeep.types import content_id
 from tasks.near_duplicates import near_duplicates
 from tasks.text_facts import frame
@@ -60,9 +61,10 @@ def run(paths: Paths, params: Params) -> Row:
 
 
 def live_count(paths: Paths, what: str) -> int | None:
-    """Say how many documents or chunks the live release has, None where there is none."""
-    live = read_json(paths.data / "live.json") or {}
-    return int(live[what]) if live.get(what) else None
+    """Say how many documents or chunks the live release was made of, None where nothing is live."""
+    live = champion(paths)
+    report = read_json(paths.releases / live.evaluation / "validation" / f"{what}.json") if live else None
+    return int(report["counts"][what]) if report else None
 
 
 def lifted(paths: Paths, table: pa.Table, *, id_column: str = "id") -> Lifted:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ["ragkeep", "evaluation", "tasks", "flows"]
@@ -40,6 +41,51 @@ def test_a_room_imports_only_those_before_it(room: str) -> None:
     for path in sources(room):
         found = {name.split(".")[0] for name in imports(path)} & later
         assert not found, f"{path.relative_to(ROOT)} imports {found}"
+
+
+INFRASTRUCTURE = {
+    # says how work is done, not what comes out; the nouns and their tables change with the code that fills them
+    *(f"ragkeep/{name}.py" for name in ("__init__", "backends", "config", "errors", "files", "ports", "releases")),
+    *("ragkeep/tables.py", "ragkeep/types.py", "tasks/alone.py", "tasks/shards.py", "tasks/stage.py"),
+    *("tasks/scan.py", "tasks/scan_rules.py", "tasks/inputs.py"),
+}
+
+
+def code_of(stage: str) -> set[str]:
+    """Every file of the project that a stage's module imports, directly or not, without infrastructure."""
+    found, todo = set[str](), [f"tasks.{stage}"]
+    while todo:
+        name = todo.pop()
+        path = ROOT / Path(*name.split("."))
+        file = next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+        where = file.relative_to(ROOT).as_posix() if file else ""
+        if file and where not in found | INFRASTRUCTURE:
+            found.add(where)
+            todo += imported(file)
+    return found
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Absolute names of what a file imports from the project's rooms, each also as a member of its package."""
+    package = file.relative_to(ROOT).parts[:-1]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join([*above, *filter(None, [node.module])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+@pytest.mark.parametrize("stage", [name for name in STAGES if name != "scan"])
+def test_a_stage_names_all_code_it_runs_as_a_dependency(stage: str) -> None:
+    named = STAGES[stage]["deps"]
+    covered = {f for f in code_of(stage) if any(f == dep or f.startswith(f"{dep}/") for dep in named)}
+    assert code_of(stage) - covered == set()
 
 
 @pytest.mark.parametrize(("library", "home"), HOMES.items())

@@ -78,6 +78,11 @@ class Project:
             raw[name] = {**raw.get(name, {}), **values} if isinstance(values, dict) else values
         path.write_text(yaml.safe_dump(raw, sort_keys=False))
 
+    def ran_since(self, when: float) -> set[str]:
+        """The stages that ran since a time."""
+        notes = (self.state / "stages").glob("*.json")
+        return {p.stem for p in notes if "." not in p.stem and p.stat().st_mtime >= when}
+
     def receipts(self) -> dict[str, bytes]:
         """The bytes of everything a night leaves that must not depend on how it got there."""
         names = ("index.json", "evaluation/scores.json", "evaluation/by_query.jsonl", "sources/manifest.parquet")

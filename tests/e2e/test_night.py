@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -75,10 +76,9 @@ def test_a_deleted_document_vanishes(project: Project) -> None:
 
 def test_changed_chunk_sizes_rerun_only_what_follows(project: Project) -> None:
     project.params(chunk={"prose": {"target_tokens": 60, "max_tokens": 64, "overlap_tokens": 8}})
+    before = time.time()
     project.run("nightly")
-    stages = {p.stem: p.stat().st_mtime for p in (project.state / "stages").glob("*.json")}
-    assert stages["ingest"] < stages["chunk"]
-    assert stages["validate"] < stages["chunk"]
+    assert project.ran_since(before) == {"scan", "chunk", "validate_chunks", "embed", "index", "evaluate"}
 
 
 def test_shuffled_vectors_are_refused_and_the_live_release_answers_on(project: Project) -> None:
@@ -127,6 +127,31 @@ def test_rolling_back_answers_from_the_release_before_at_once(project: Project) 
     assert found["release"] == "1"
     assert not any("flux capacitor" in h["text"] for h in found["hits"])
     assert [e["action"] for e in project.run("releases", "history").json["events"]] == ["publish", "publish", "rollback"]
+    night = project.run("nightly").json
+    assert (night["published"], night["verdict"], night["release"]) == (False, "unchanged", "1")
+    assert "`ragkeep releases promote 2` takes it again" in night["reasons"][0]
+    assert project.run("releases", "promote", "2").json["release"] == "2"
+
+
+def test_questions_kept_anywhere_are_asked_again_when_they_change(project: Project) -> None:
+    path = project.root / "questions.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    shorter = [row for row in rows if row["id"] != "test-09"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in shorter))
+    before = time.time()
+    assert project.run("nightly").json["verdict"] == "unchanged"
+    assert project.ran_since(before) == {"scan", "evaluate"}
+    asked = (project.root / "data" / "evaluation" / "by_query.jsonl").read_text()
+    assert '"test-08"' in asked
+    assert '"test-09"' not in asked
+
+
+def test_a_live_release_that_no_longer_passes_is_not_called_unchanged(project: Project) -> None:
+    project.params(gate={"floors": {"unanswerable_abstained": 0.5}})
+    ran = project.run("nightly", check=1)
+    assert (ran.json["verdict"], ran.json["published"], ran.json["release"]) == ("fail", False, "1")
+    assert ran.json["reasons"] == ["unanswerable_abstained was not measured"]
+    assert project.run("nightly", check=1).json["verdict"] == "fail"
 
 
 def test_a_lost_index_is_noticed_and_built_again(project: Project) -> None:
@@ -166,12 +191,14 @@ def test_a_night_with_hardly_any_documents_stops_and_leaves_the_live_release(pro
     ],
 )
 def test_a_wrong_parameter_is_one_clear_line(project: Project, sections: dict[str, object], said: str) -> None:
+    good = (project.root / "params.yaml").read_text()
     project.params(**sections)
     ran = project.run("nightly", check=None)
     assert ran.code in (1, 2)
     assert said in ran.json["error"]
     assert "Traceback" not in ran.err
-    assert project.run("releases", "list", check=None).json.get("champion", 1) == 1
+    (project.root / "params.yaml").write_text(good)
+    assert project.run("search", "tar archive").json["release"] == "1"
 
 
 def test_a_second_night_meanwhile_is_told_to_wait(project: Project) -> None:

@@ -182,6 +182,27 @@ def test_files_are_judged_as_their_contract_says(tmp_path: Path) -> None:
     assert json.loads(json.dumps(found, allow_nan=False))["metrics"]["ndcg_at_10"]["delta"] == 0.1
 
 
+def test_a_slice_whose_documents_vanished_is_still_that_slice() -> None:
+    old = report([0.9] * 400)
+    spoken = [{"language": "md" if n < 25 else "py"} for n in range(400)]
+    base = replace(old, rows=tuple(replace(r, slices=s) for r, s in zip(old.rows, spoken, strict=True)))
+    new = report([0.0] * 20 + [0.9] * 5 + [0.96] * 375)
+    left = [{"source": "docs"}] * 20 + spoken[20:]
+    lost = tuple(replace(r, slices=s) for r, s in zip(new.rows, left, strict=True))
+    found = verdict(base, replace(new, rows=lost))
+    assert found.verdict == "fail"
+    assert any(reason.startswith("language=md") for reason in found.reasons)
+
+
+def test_a_metric_the_champion_had_must_be_measured_again() -> None:
+    old, new = report([0.5] * 30), report([0.5] * 30)
+    rows = tuple(replace(r, scores=r.scores | {"citation_validity": 1.0}) for r in old.rows)
+    found = verdict(replace(old, rows=rows), new)
+    assert found.reasons == ("citation_validity was measured before and is not now: run the evaluate stage again",)
+    alone = replace(new, summary=new.summary | {"measures": ["ndcg_at_10"]})
+    assert verdict(replace(old, rows=rows), alone).verdict == "pass"
+
+
 def test_files_of_another_index_than_the_receipt_beside_them_fail(tmp_path: Path) -> None:
     new = saved(tmp_path / "data" / "evaluation", [0.6] * 30)
     (tmp_path / "data" / "index.json").write_text('{"name": "docs-2"}')

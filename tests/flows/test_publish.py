@@ -11,7 +11,7 @@ import pytest
 from flows import publish as publishing
 from flows import registry
 from flows.lease import Lease, acquire
-from flows.publish import promote, prune_versions, recover, rollback, switch
+from flows.publish import promote, prune_versions, recover, rollback, switch, withdraw
 from ragkeep import releases
 from ragkeep.config import IndexParams, Params, Paths
 from ragkeep.errors import IndexMissing, LeaseLost, ReleaseError
@@ -84,7 +84,27 @@ def test_rolling_back_answers_from_the_release_before(paths: Paths, store: Memor
     assert rollback(paths, store, lease=lease, reason="worse").number == 1
     assert state_of(paths, store)[:3] == (1, "docs-a", 1)
     assert [e["action"] for e in history(paths)] == ["promote", "promote", "rollback"]
-    assert registry.aliases(paths) == {"champion": 1, "previous": 2}
+    assert registry.aliases(paths) == {"champion": 1}
+
+
+def test_rolling_back_twice_goes_two_releases_back(paths: Paths, store: MemoryStore, lease: Lease) -> None:
+    for number in (1, 2, 3):
+        promote(paths, store, number, lease=lease, reason="", force=False)
+    assert [rollback(paths, store, lease=lease, reason="").number for _ in range(2)] == [2, 1]
+    with pytest.raises(ReleaseError, match="no previous release"):
+        rollback(paths, store, lease=lease, reason="")
+    promote(paths, store, 3, lease=lease, reason="", force=False)
+    assert rollback(paths, store, lease=lease, reason="").number == 1
+
+
+def test_a_first_publication_can_be_taken_back(paths: Paths, store: MemoryStore, lease: Lease) -> None:
+    switch(paths, store, releases.read_release(paths, 1), lease=lease, action="publish", reason="first")
+    withdraw(paths, store, lease=lease, reason="did not answer")
+    assert state_of(paths, store) == (None, None, None, 2)
+    with pytest.raises(LeaseLost, match="a later run"):
+        releases.point(paths, 2, previous=None, token=lease.token - 1)
+    promote(paths, store, 2, lease=lease, reason="", force=False)
+    assert state_of(paths, store) == (2, "docs-b", 2, 3)
 
 
 @pytest.mark.parametrize("cut", ["swap", "point", "set_aliases", "tag", "append_history", "unlink"])

@@ -9,6 +9,9 @@ import pytest
 
 from ragkeep.config import Params, Paths, ValidateParams
 from ragkeep.errors import ValidationFailed
+from ragkeep.files import write_json
+from ragkeep.releases import point, save_release
+from ragkeep.types import Fusion, IndexVersion, Release
 from tasks import validate, validate_chunks
 from tasks.text_facts import control_share, mojibake_share, visible
 
@@ -50,16 +53,25 @@ def test_a_night_without_a_folder_of_documents_fails(paths: Paths) -> None:
         validate.run(paths, PARAMS)
 
 
+def publish(paths: Paths, documents: int) -> None:
+    """Make a release live that was made of so many documents."""
+    index = IndexVersion("docs-1", "docs", "memory", "hash-64", 64, documents, "d")
+    save_release(paths, Release(1, "a", index, Fusion(), "extractive", {}, "", "", {}, "evidence/a", "pass"))
+    point(paths, 1, previous=None, token=1)
+    counts = {"counts": {"documents": documents}}
+    write_json(paths.releases / "evidence" / "a" / "validation" / "documents.json", counts)
+
+
 def test_a_large_drop_against_the_live_release_fails(paths: Paths) -> None:
     put_documents(paths, GOOD)
-    put_rows(paths.data / "live.json", {"documents": 21, "chunks": 40})
+    publish(paths, documents=21)
     with pytest.raises(ValidationFailed, match=r"volume\]: observed 10 rows, expected at least 11 rows .*has 21"):
         validate.run(paths, PARAMS)
 
 
 def test_a_small_drop_passes(paths: Paths) -> None:
     put_documents(paths, GOOD)
-    put_rows(paths.data / "live.json", {"documents": 20, "chunks": 40})
+    publish(paths, documents=20)
     assert validate.run(paths, PARAMS)["documents"] == 10
 
 
