@@ -1,17 +1,19 @@
 """Files to text: one table from suffix to loader, loaded when a file of that kind is first met.
 
 A loader is a function `(name, data) -> Iterator[Extract]` (see ports.Loader) that runs in the sandbox's child
-process. Adding a format is one function and one line here; raise its version when its output changes, so that
-documents are parsed again.
+process. Adding a format is one function and one line here; a change to a loader's code parses its documents again.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import re
 from functools import lru_cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
+
+from ..types import content_id
 
 if TYPE_CHECKING:
     from ..ports import Loader
@@ -55,9 +57,10 @@ LOADERS = {
     "xml": "ragkeep.loaders.markup:xml",
 }
 
-VERSIONS = dict.fromkeys(LOADERS, "1")
-LIBRARIES = {"html": "trafilatura", "pdf": "pypdfium2"}
-"""Loaders whose text depends on a library's release: its version is part of theirs."""
+LIBRARIES = {"encoding": "charset-normalizer", "markup": "trafilatura", "pdf": "pypdfium2"}
+"""Libraries that decide what a module of ours reads: their release is part of a loader's version."""
+_PACKAGE = Path(__file__).parent.parent
+_IMPORT = re.compile(r"^ *from \.(?:\.(?=encoding))?(\w+) import", re.MULTILINE)
 
 LANGUAGES = {
     "c": ".c .h",
@@ -140,9 +143,36 @@ def loader_for(path: PurePath) -> tuple[str, str] | None:
 
 @lru_cache
 def version_of(name: str) -> str:
-    """Version of a loader: ours, and the library's where the text depends on it."""
-    library = LIBRARIES.get(name)
-    return f"{VERSIONS[name]}+{importlib.metadata.version(library)}" if library else VERSIONS[name]
+    """Hash what decides what a loader makes of a file: its source, what that imports of ours, and their libraries.
+
+    An edit of any of them parses the loader's files again; nothing is imported to find out.
+    """
+    modules = _modules(LOADERS[name].partition(":")[0].rpartition(".")[2])
+    releases = [_release(LIBRARIES[module]) for module in sorted(modules) if module in LIBRARIES]
+    shared = [_PACKAGE / "loaders" / "__init__.py", _PACKAGE / "reader.py"]
+    sources = [path.read_text(encoding="utf-8") for path in (*map(_source, sorted(modules)), *shared)]
+    return content_id(*sources, *releases)
+
+
+def _source(module: str) -> Path:
+    return (_PACKAGE if module == "encoding" else _PACKAGE / "loaders") / f"{module}.py"
+
+
+def _modules(module: str) -> set[str]:
+    """A module of this folder and all it imports of this folder, and `encoding`."""
+    found, todo = {module}, [module]
+    while todo:
+        imported = set(_IMPORT.findall(_source(todo.pop()).read_text(encoding="utf-8"))) - {"loaders"}
+        todo += imported - found
+        found |= imported
+    return found
+
+
+def _release(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 @lru_cache

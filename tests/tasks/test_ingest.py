@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from ragkeep import loaders
 from ragkeep.config import IngestParams, Params, Paths, SourceParams
 from ragkeep.tables import iter_documents, read_table
 from ragkeep.types import Document, content_id
 from tasks import ingest, scan
 from tasks.shards import iter_shards
+from tests.loaders.reading import edited
 
 PARAMS = Params(sources=(SourceParams(name="docs", path="docs"),), ingest=IngestParams(shards=4))
 
@@ -156,9 +156,7 @@ def test_a_source_may_be_one_file(paths: Paths) -> None:
     assert list(documents(paths)) == ["one/00.md"]
 
 
-def test_a_new_loader_version_parses_its_files_again(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_loader_parses_its_files_again(paths: Paths, tmp_path: Path) -> None:
     night(paths)
-    monkeypatch.setitem(loaders.VERSIONS, "json", "next")
-    loaders.version_of.cache_clear()
-    assert night(paths)["parsed"] == 1
-    loaders.version_of.cache_clear()
+    with edited("loaders/tabular.py", tmp_path / "package"):
+        assert night(paths)["parsed"] == 1, "the one JSON file"
