@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 WINDOW = 16384
 """Texts tokenized and sorted at a time: bounds memory, and groups equal lengths."""
 _MAX_STREAMS = 16
-_GRAPH = "graph-1"  # raise it when bert.py or quantize.py builds another graph
+_GRAPH = 1  # raise it when bert.py or quantize.py builds another graph: every text is embedded again
 
 
 def minilm(params: EmbedParams, cache: Path) -> OpenVINOEmbedder:
@@ -98,7 +98,8 @@ class OpenVINOEmbedder:
         self._bulk: Any = None
         self._single: Any = None
         runtime = ".".join(metadata.version("openvino").split(".")[:2])
-        self.fingerprint = f"{name}-{sha[:8]}-openvino{runtime}-{self._variant()}-{self.max_tokens}{self._prompt_tag()}"
+        engine = f"openvino{runtime}.graph{_GRAPH}"
+        self.fingerprint = f"{name}-{sha[:8]}-{engine}-{self._variant()}-{self.max_tokens}{self._prompt_tag()}"
 
     def embed(self, texts: Sequence[str], *, role: Role) -> Vectors:
         """Return float32 (n, dim) with unit rows, in the order given."""
@@ -165,7 +166,7 @@ class OpenVINOEmbedder:
         """The IR of this model and precision, made at the first use."""
         runtime = metadata.version("openvino")
         kind = self._variant() if self.precision == "int8" else "float"
-        home = self._cache / "models" / content_id(_GRAPH, self._sha, kind, runtime)
+        home = self._cache / "models" / content_id(f"graph-{_GRAPH}", self._sha, kind, runtime)
         if not (home / "model.xml").is_file():
             verify(self._encoder.weights, self._sha)
             _save(self._graph(), home)

@@ -55,6 +55,12 @@ def test_the_fingerprint_says_weights_runtime_precision_and_length(minilm: OpenV
     assert runtime.startswith("openvino20")
 
 
+def test_another_graph_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = load_embedder(EmbedParams(precision="fp32"), tmp_path).fingerprint
+    monkeypatch.setattr("ragkeep.embedders.openvino._GRAPH", 99)
+    assert load_embedder(EmbedParams(precision="fp32"), tmp_path).fingerprint != before
+
+
 def test_making_an_embedder_loads_no_runtime(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from ragkeep.config import EmbedParams\n"
