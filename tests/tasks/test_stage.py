@@ -89,7 +89,19 @@ def test_the_workers_of_a_killed_stage_end_too(home: Path) -> None:
         assert running.stdout.read() == "", "the last writer of the pipe is gone"
 
 
-def test_a_stage_started_by_hand_outlives_its_shell(home: Path) -> None:
+def test_a_stage_of_dvc_repro_ends_with_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_STAGE", "probe")
+    dvc = "import subprocess as s, sys; s.run([sys.executable, '-c', sys.argv[1]])"
+    body = "import tasks.alone as a, time; a.end_with_the_night(); print('running', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", dvc, body]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "running\n"
+        running.kill()
+        assert running.stdout.read() == "", "the last writer of the pipe is gone"
+
+
+def test_a_stage_started_by_hand_outlives_its_shell() -> None:
     script = (
         f"{sys.executable} -c 'import tasks.alone as a, time; a.end_with_the_night(); time.sleep(1); print(1)' & exit"
     )
