@@ -25,7 +25,7 @@ from ragkeep.stores import open_store
 from ragkeep.types import Release
 
 from . import night, report
-from .graph import StageFailed, reproduce, stages
+from .graph import StageFailed, refused_for_the_moment, reproduce, stages
 from .lease import Lease, hold
 from .publish import prune_versions, recover, switch, withdraw
 from .unchanged import fingerprint, last_result, remember, unchanged_result
@@ -68,11 +68,15 @@ def _stage(paths: Paths, stage: str, *, force: bool = False) -> bool:
     return named(paths, stage, force)
 
 
-def walk(paths: Paths, params: Params) -> dict[str, bool]:
-    """Run every stage in the graph's order; an index the store no longer holds is built again."""
+def walk(paths: Paths, params: Params, lease: Lease) -> dict[str, bool]:
+    """Run every stage in the graph's order. Raises LeaseLost, StageFailed.
+
+    DVC sees neither that a file could not be read for the moment nor that the store has lost an index: those are forced.
+    """
     ran = {}
     for name in stages(paths.root):
-        ran[name] = _stage(paths, name)
+        lease.check()
+        ran[name] = _stage(paths, name, force=name == "ingest" and refused_for_the_moment(paths.data))
         if name == "index" and not night.receipt_holds(paths, params):
             ran[name] = _stage(paths, name, force=True)
     return ran
@@ -152,7 +156,7 @@ def nightly(lease: Lease | None = None, force: bool = False) -> dict[str, Any]:
 
 def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str], began: float) -> dict[str, Any]:
     live = champion(paths)
-    ran = walk(paths, params)
+    ran = walk(paths, params, lease)
     candidate = night.candidate(paths, params)
     same = night.same_as_champion(paths, candidate)
     try:

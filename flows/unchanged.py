@@ -19,6 +19,8 @@ from ragkeep.config import Params, Paths
 from ragkeep.files import read_json, write_json
 from ragkeep.releases import champion
 
+from .graph import refused_for_the_moment
+
 ROOMS = ("ragkeep", "evaluation", "tasks", "flows")
 RUNTIMES = ("openvino", "tokenizers", "torch", "transformers", "sentence-transformers")
 FILES = ("params.yaml", "dvc.yaml", "uv.lock", "data/released.jsonl")
@@ -79,7 +81,7 @@ def last_result(paths: Paths, params: Params, marks: dict[str, str]) -> dict[str
     release = champion(paths)
     if release is None or str(release.number) != row["result"].get("release"):
         return None
-    if not index_present(paths, params, release.index.name):
+    if not index_present(paths, params, release.index.name) or refused_for_the_moment(paths.data):
         return None
     result: dict[str, Any] = row["result"]
     return result

@@ -65,7 +65,7 @@ def open_release(paths: Paths, params: Params, *, release: Release | None = None
     embedder = load_embedder(own.embed, paths.cache)
     yield Assistant(
         release=chosen,
-        store=open_store(params.index, paths),
+        store=open_store(own.index, paths),
         embedder=embedder,
         generator=load(GENERATORS, chosen.generator, params=own.answer, embedder=embedder),
         retrieve=own.retrieve,
@@ -74,9 +74,10 @@ def open_release(paths: Paths, params: Params, *, release: Release | None = None
 
 
 def release_params(params: Params, release: Release) -> Params:
-    """Put the release's own embedder, retrieval and answering in place of today's."""
+    """Put the release's own store, embedder, retrieval and answering in place of today's."""
     return replace(
         params,
+        index=replace(params.index, backend=release.index.store),
         embed=parse(EmbedParams, release.serving["embed"], "release.embed"),
         retrieve=parse(RetrieveParams, release.serving["retrieve"], "release.retrieve"),
         answer=parse(AnswerParams, release.serving["answer"], "release.answer"),
