@@ -77,15 +77,16 @@ def evaluate_folder(
 ) -> dict[str, Any]:
     """Return {set, mode, queries, ndcg_at_10, recall_at_10, rr, by_query, weight, tuned_on}.
 
-    by_query is a file of one row a judged question; queries without judgments are not asked. `progress` is told
-    how many documents are embedded. Raises ConfigError when the folder's files are absent or disagree.
+    by_query is a file of one row a judged question, named by its content, so that it stays when a later measurement
+    comes out otherwise; queries without judgments are not asked. `progress` is told how many documents are embedded.
+    Raises ConfigError when the folder's files are absent or disagree.
     """
     bench = _open(read_folder(folder), paths, params, progress)
     mix = _mix(bench, params.retrieve) if mode == "hybrid" else _Mix(lambda _: Fusion(), 0.0, "none")
     run = _search(bench, params.retrieve, MODES[mode], mix)
     rows = _rows(bench.folder, run)
-    path = paths.state / "evals" / f"{bench.folder.name}-{mode}.jsonl"
     summary = _summary(bench, mode, mix, rows, params)
+    path = paths.state / "evals" / bench.folder.name / f"{mode}-{_sha(summary, rows)[:8]}.jsonl"
     write_rows(path, map(row_json, rows))
     write_json(path.with_suffix(".json"), summary)
     means = {name: summary["metrics"][name]["mean"] for name in ("ndcg_at_10", "recall_at_10", "rr")}
@@ -191,6 +192,10 @@ def _rows(folder: Folder, run: Mapping[str, Sequence[str]]) -> list[QuestionScor
 
 def _digest(folder: Folder, query: str) -> str:
     return content_id(query, folder.queries[query], json.dumps(folder.test[query], sort_keys=True))
+
+
+def _sha(summary: dict[str, Any], rows: Sequence[QuestionScore]) -> str:
+    return content_id(json.dumps([summary, *map(row_json, rows)], sort_keys=True))
 
 
 def _summary(bench: _Bench, mode: str, mix: _Mix, rows: Sequence[QuestionScore], params: Params) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import os
 import time
 from typing import Any
 
-from ragkeep.config import Params, Paths
+from ragkeep.config import Params, Paths, find_project
+from ragkeep.errors import ConfigError
 from ragkeep.stores import open_store
 from ragkeep.types import Release
 
@@ -14,14 +15,16 @@ from .lease import hold
 from .unchanged import fingerprint, last_result, unchanged_result
 
 
-def prefect_settings(paths: Paths) -> None:
-    """Keep Prefect's files in the project, its telemetry off, and give its server time on a slow machine."""
+def prefect_settings(paths: Paths, *, logging_level: str = "CRITICAL") -> None:
+    """Keep Prefect's files in the project, its telemetry off, and give its server time on a slow machine.
+
+    By default it logs nothing: a failed stage says why in one line, and Prefect would add the traceback twice.
+    """
     defaults = {
         "PREFECT_HOME": str(paths.state / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        # a failed stage says why in one line; Prefect would add the traceback twice
-        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_LEVEL": logging_level,
         "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
         "DO_NOT_TRACK": "1",
     }
@@ -55,13 +58,21 @@ def move(paths: Paths, params: Params, action: str, **options: Any) -> Release:
         return promote(paths, store, lease=lease, **options)
 
 
-def serve(*, cron: str, timezone: str) -> None:
-    """Serve the nightly on a cron from this process."""
-    from ragkeep.config import find_project
-
-    prefect_settings(find_project())
+def cron_schedule(cron: str, timezone: str) -> Any:
+    """Make a schedule of Prefect's. Raises ConfigError where it is none."""
+    prefect_settings(find_project(), logging_level="INFO")
     from prefect.client.schemas.schedules import CronSchedule
 
+    try:
+        return CronSchedule(cron=cron, timezone=timezone)
+    except ValueError as error:
+        raise ConfigError(
+            f"--cron {cron!r} with --timezone {timezone!r} is no schedule: write e.g. --cron '0 2 * * *' --timezone UTC"
+        ) from error
+
+
+def serve(schedule: Any) -> None:
+    """Serve the nightly on a schedule from this process; Prefect's log on stderr tells how each night ended."""
     from .nightly import nightly
 
-    nightly.serve(name="nightly", schedules=[CronSchedule(cron=cron, timezone=timezone)], limit=1)
+    nightly.serve(name="nightly", schedules=[schedule], limit=1)

@@ -6,16 +6,16 @@ wheel holds only what serving needs.
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .config import find_project, load_params
-from .console import emit_json, logs_to_stderr, next_step, say, table
+from .cli_quarantine import quarantine_app
+from .cli_releases import explain, releases_app
+from .console import Json, emit_json, end, fail, logs_to_stderr, next_step, project, room, say, table
 from .errors import ConfigError, RagkeepError, describe
+from .files import read_json
 
 if TYPE_CHECKING:
     from .config import Params, Paths
@@ -28,61 +28,33 @@ app = typer.Typer(
     rich_markup_mode=None,  # its help imports half of rich: 0.2 CPU seconds
     help="Keeps a retrieval-augmented assistant healthy: index, measure, gate, swap, every night; and the way back.",
 )
-releases_app = typer.Typer(no_args_is_help=True, help="What is live, what was, and the way back.")
-quarantine_app = typer.Typer(no_args_is_help=True, help="Documents that were refused, why, and how to let one in.")
 app.add_typer(releases_app, name="releases")
 app.add_typer(quarantine_app, name="quarantine")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Workspace = Annotated[str, typer.Option(help="Whose documents may be read.")]
-Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
 Mode = Literal["hybrid", "vector", "bm25"]
+MAIN_METRICS = ("recall_at_10", "rr", "abstention_accuracy", "citation_validity")
+EXAMPLE = 'ragkeep ask "how do I make a temporary directory?"'
 
 
 def main() -> None:
     """Run the command line; an error a user can mend is one line, and its exit code."""
     try:
-        app(standalone_mode=False)
+        if app(standalone_mode=False) == 130:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
     except RagkeepError as error:
-        _fail(str(error), error.exit_code)
+        fail(str(error), error.exit_code)
     except OSError as error:
-        _fail(describe(error), 1)
+        fail(describe(error), 1)
     except KeyboardInterrupt:
-        _fail("stopped; what was finished is kept, and the next run goes on from there", 130)
+        fail("stopped; what was finished is kept, and the next run goes on from there", 130)
     except Exception as error:
         if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "show"):
             error.show()
-            sys.exit(getattr(error, "exit_code", 2))
+            end(error.format_message(), error.exit_code)  # type: ignore[attr-defined]
         if os.environ.get("RAGKEEP_TRACEBACK"):
             raise
-        _fail(f"{type(error).__name__}: {error} (set RAGKEEP_TRACEBACK=1 to see where)", 1)
-
-
-def _fail(message: str, code: int) -> None:
-    sys.stderr.write(f"ragkeep: {' '.join(message.split())}\n")
-    if "--json" in sys.argv:
-        emit_json({"error": message, "exit_code": code})
-    sys.exit(code)
-
-
-def _room(name: str) -> Any:
-    """Import a module of the checkout by name."""
-    root = str(find_project().root)
-    if root not in sys.path:
-        sys.path.append(root)
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and error.name.split(".")[0] not in ("flows", "tasks", "evaluation"):
-            raise ConfigError(f"this command needs {error.name}: run it in the project with `uv run ragkeep`") from error
-        raise ConfigError(
-            "this command needs the project's checkout (flows/, tasks/, evaluation/): run it there with `uv run ragkeep`"
-        ) from error
-
-
-def _project() -> tuple[Paths, Params]:
-    paths = find_project()
-    return paths, load_params(paths.params)
+        fail(f"{type(error).__name__}: {error} (set RAGKEEP_TRACEBACK=1 to see where)", 1)
 
 
 @app.command()
@@ -96,18 +68,19 @@ def nightly(
     Exit code 0: published or unchanged; 1: the gate refused or a stage failed, and the live release
     answers on; 2: no verdict.
     """
-    paths, params = _project()
+    paths, params = project()
     with logs_to_stderr():
-        result = _room("flows.start").start(paths, params, force=force)
+        result = room("flows.start").start(paths, params, force=force)
     if json:
         emit_json(result)
     else:
-        _show_night(result)
+        show_night(result, paths, params)
     if result["verdict"] == "fail":
         raise SystemExit(1)
 
 
-def _show_night(result: dict[str, Any]) -> None:
+def show_night(result: dict[str, Any], paths: Paths, params: Params) -> None:
+    """Print what `ragkeep nightly` found, for a person."""
     documents, chunks = result["documents"], result["chunks"]
     rows = [
         ("verdict", result["verdict"]),
@@ -115,14 +88,28 @@ def _show_night(result: dict[str, Any]) -> None:
         ("documents", f"{documents['seen']:,} seen, {documents['changed']:,} changed, {documents['deleted']:,} deleted"),
         ("quarantined", f"{documents['quarantined']:,}"),
         ("chunks", f"{chunks['total']:,}, {chunks['embedded']:,} embedded"),
-        *((name, value) for name, value in sorted(result["scores"].items())),
+        *_score_rows(result["scores"], paths, params),
         ("seconds", f"{result['seconds']:.1f}"),
     ]
     table("The night", ("what", "value"), rows)
     for reason in result.get("reasons", []):
         say(f"- {reason}")
     say(f"Report: {result['report']}")
-    next_step('ragkeep ask "how do I read a JSON file?"' if result["release"] else "open the report and see why")
+    next_step(EXAMPLE if result["release"] else "open the report and see why")
+
+
+def _score_rows(scores: dict[str, float], paths: Paths, params: Params) -> list[tuple[str, str]]:
+    """Each score with its interval and its number of questions; the main ones first."""
+    measured = (read_json(paths.data / "evaluation" / "scores.json") or {}).get("metrics", {})
+    first = [name for name in (params.gate.metric, *MAIN_METRICS) if name in scores]
+    return [(name, _estimate(scores[name], measured.get(name))) for name in dict.fromkeys([*first, *sorted(scores)])]
+
+
+def _estimate(value: float, found: dict[str, Any] | None) -> str:
+    if found is None or found["mean"] != value:  # data/ is of another night than the result, or gone
+        return f"{value:.4f}"
+    low, high = found["ci"]
+    return f"{value:.4f}   95 % interval {low:.3f} to {high:.3f}, {found['n']:,} questions"
 
 
 @app.command()
@@ -136,7 +123,7 @@ def ask(
     import time
 
     began = time.monotonic()
-    paths, params = _project()
+    paths, params = project()
     with logs_to_stderr():
         from .app import open_release
 
@@ -170,7 +157,7 @@ def ask(
 def _question(text: str) -> str:
     text = text.strip()
     if not text:
-        raise ConfigError('the question is empty: ragkeep ask "how do I read a JSON file?"')
+        raise ConfigError(f"the question is empty: {EXAMPLE}")
     if len(text) > 20_000:
         raise ConfigError(f"the question has {len(text):,} characters; 20,000 are the most that is read")
     return text
@@ -186,7 +173,7 @@ def search(
     json: Json = False,
 ) -> None:
     """List the chunks of the live release that match best."""
-    paths, params = _project()
+    paths, params = project()
     with logs_to_stderr():
         from .app import open_release
 
@@ -222,16 +209,23 @@ def evaluate(
     """Measure retrieval on a labelled set, with the embedder and store of params.yaml."""
     from pathlib import Path
 
-    paths, params = _project()
+    paths, params = project()
     with logs_to_stderr():
-        result = _room("evaluation.folder").evaluate_folder(
-            Path(folder), mode, paths=paths, params=params, progress=_room("tasks.stage").progress
+        result = room("evaluation.folder").evaluate_folder(
+            Path(folder), mode, paths=paths, params=params, progress=room("tasks.stage").progress
         )
     if json:
         emit_json(result)
         return
     table("Scores", ("what", "value"), list(result.items()))
-    next_step(f"ragkeep gate --baseline OTHER/by_query --candidate {result['by_query']}")
+    mine = Path(result["by_query"])
+    earlier = max((p for p in mine.parent.glob("*.jsonl") if p != mine), key=lambda p: p.stat().st_mtime, default=None)
+    other = "bm25" if mode != "bm25" else "hybrid"
+    next_step(
+        f"ragkeep gate --baseline {earlier} --candidate {mine}"
+        if earlier
+        else f"ragkeep eval --set {folder} --mode {other}, to have something to compare with"
+    )
 
 
 @app.command()
@@ -245,9 +239,9 @@ def gate(
     """Judge a candidate's scores against a baseline's. Exit code 0 pass, 1 fail, 2 cannot judge."""
     from pathlib import Path
 
-    _paths, params = _project()
+    _paths, params = project()
     with logs_to_stderr():
-        module = _room("evaluation.gate")
+        module = room("evaluation.gate")
         verdict = module.gate_files(Path(baseline), Path(candidate), params.gate)
     if junit:
         module.write_junit(Path(junit), verdict)
@@ -268,118 +262,10 @@ def gate(
         raise SystemExit(1)
 
 
-@releases_app.command("list")
-def releases_list(*, json: Json = False) -> None:
-    """List all releases, newest first, and which one answers."""
-    from .releases import all_releases, pointer
-
-    paths, _ = _project()
-    at = pointer(paths)
-    rows = [
-        {
-            "number": r.number, "created_at": r.created_at, "index": r.index.name, "chunks": r.index.chunks,
-            "ndcg_at_10": r.scores.get("ndcg_at_10"), "reason": r.reason,
-            "alias": "champion" if at and at.number == r.number else "previous" if at and at.previous == r.number else "",
-        }
-        for r in all_releases(paths)
-    ]  # fmt: skip
-    if json:
-        emit_json({"champion": at.number if at else None, "previous": at.previous if at else None, "releases": rows})
-        return
-    table("Releases", ("number", "alias", "made", "chunks", "nDCG@10", "gate"), [
-        (r["number"], r["alias"], r["created_at"], r["chunks"], r["ndcg_at_10"], str(r["reason"])[:80]) for r in rows
-    ])  # fmt: skip
-    next_step("ragkeep explain NUMBER, or ragkeep releases rollback" if rows else "ragkeep nightly")
-
-
-@releases_app.command("history")
-def releases_history(*, json: Json = False) -> None:
-    """Show who made which release the champion, when and why."""
-    from .releases import history
-
-    events = history(_project()[0])
-    if json:
-        emit_json({"events": events})
-        return
-    keys = ("at", "action", "from", "to", "who", "reason")
-    table("History", keys, [[e.get(k) for k in keys] for e in events])
-    next_step("ragkeep releases list")
-
-
-def _move(action: str, *, json: bool, **options: Any) -> None:
-    paths, params = _project()
-    with logs_to_stderr():
-        release = _room("flows.start").move(paths, params, action, **options)
-    if json:
-        emit_json({"action": action, "release": str(release.number), "index": release.index.name})
-        return
-    say(f"release {release.number} answers now (index {release.index.name})")
-    next_step("ragkeep releases history")
-
-
-@releases_app.command("promote")
-def releases_promote(
-    number: Annotated[int, typer.Argument(help="Which release.")],
-    *,
-    reason: Reason = "by hand",
-    force: Annotated[bool, typer.Option(help="Also one the gate refused.")] = False,
-    json: Json = False,
-) -> None:
-    """Make a release the champion."""
-    _move("promote", json=json, number=number, reason=reason, force=force)
-
-
-@releases_app.command("rollback")
-def releases_rollback(*, reason: Reason = "by hand", json: Json = False) -> None:
-    """Make the release before the champion answer again, at once."""
-    _move("rollback", json=json, reason=reason)
-
-
-@quarantine_app.command("list")
-def quarantine_list(*, json: Json = False) -> None:
-    """List what was refused tonight, by reason."""
-    paths, _ = _project()
-    rows = _room("tasks.quarantine").listed(paths)
-    if json:
-        emit_json({"count": len(rows), "documents": rows})
-        return
-    table("Quarantine", ("stage", "reason", "uri", "detail"), [
-        (r["stage"], r["reason"], r["uri"], str(r.get("detail", ""))[:80]) for r in rows
-    ])  # fmt: skip
-    next_step("ragkeep quarantine show URI" if rows else "nothing to do")
-
-
-@quarantine_app.command("show")
-def quarantine_show(uri: Annotated[str, typer.Argument(help="As `list` prints it.")], *, json: Json = False) -> None:
-    """Show everything known about one refused document."""
-    paths, params = _project()
-    found = _room("tasks.quarantine").shown(paths, params, uri)
-    if json:
-        emit_json(found)
-        return
-    for key, value in found.items():
-        say(f"{key}: {value}")
-    next_step(f"ragkeep quarantine release {uri}")
-
-
-@quarantine_app.command("release")
-def quarantine_release(
-    uri: Annotated[str, typer.Argument(help="As `list` prints it.")], *, reason: Reason = "by hand", json: Json = False
-) -> None:
-    """Let one document in from the next night on, as long as its content stays what it is now."""
-    paths, _ = _project()
-    row = _room("tasks.quarantine").release(paths, uri, reason=reason)
-    if json:
-        emit_json(row)
-        return
-    say(f"{uri} is let in from the next night on")
-    next_step("ragkeep nightly")
-
-
 @app.command()
 def report(*, json: Json = False) -> None:
     """Say where the last night's report is."""
-    paths, _ = _project()
+    paths, _ = project()
     pages = sorted(paths.reports.glob("*.html"))
     if not pages:
         raise ConfigError("no night has left a report yet: run `ragkeep nightly`")
@@ -390,33 +276,7 @@ def report(*, json: Json = False) -> None:
     next_step("open it in a browser")
 
 
-@app.command()
-def explain(
-    release: Annotated[int | None, typer.Argument(help="A release's number; the champion when left out.")] = None,
-    *,
-    json: Json = False,
-) -> None:
-    """Trace a release back to its data, index, model, parameters and code."""
-    from dataclasses import asdict
-
-    from .releases import history, read_release, require_champion
-
-    paths, _ = _project()
-    found = read_release(paths, release) if release is not None else require_champion(paths)
-    row = {**asdict(found), "history": [e for e in history(paths) if found.number in (e.get("to"), e.get("from"))]}
-    if json:
-        emit_json(row)
-        return
-    for key in ("number", "sha", "created_at", "reason", "git_sha", "dvc_lock_sha", "run_id", "generator"):
-        say(f"{key}: {row[key]}")
-    for section in ("index", "fusion", "serving", "scores"):
-        for key, value in row[section].items():
-            say(f"{section}.{key}: {value}")
-    for event in row["history"]:
-        change = f"{event['action']} {event['from']} -> {event['to']}"
-        say(f"history: {event['at']} {change} by {event['who']}: {event['reason']}")
-    say(f"evidence: {paths.releases / found.evaluation}")
-    next_step("dvc diff, or ragkeep releases list")
+app.command()(explain)
 
 
 @app.command()
@@ -441,18 +301,31 @@ def schedule(
     *,
     cron: Annotated[str, typer.Option(help="When, as a cron line.")] = "0 2 * * *",
     timezone: Annotated[str, typer.Option(help="Whose two o'clock.")] = "UTC",
+    json: Json = False,
 ) -> None:
     """Serve the nightly on a schedule from this process, until it is stopped."""
-    _project()
-    _room("flows.start").serve(cron=cron, timezone=timezone)
+    project()
+    start = room("flows.start")
+    with logs_to_stderr():
+        when = start.cron_schedule(cron, timezone)
+    if json:
+        emit_json({"serving": "nightly", "cron": cron, "timezone": timezone})
+    else:
+        say(f"The night runs at {cron} ({timezone}) as long as this process does; Ctrl-C stops it")
+        next_step("ragkeep report, after the first night")
+    with logs_to_stderr():
+        start.serve(when)
 
 
 @app.command()
 def prune(*, dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False, json: Json = False) -> None:
-    """Remove index versions, reports and cache entries that nothing needs any more."""
-    paths, params = _project()
+    """Remove what nothing needs any more: old indexes, evidence, pages, vectors, and files in DVC's cache.
+
+    What answers, the way back, the last releases and the history stay.
+    """
+    paths, params = project()
     with logs_to_stderr():
-        result = _room("flows.prune").prune(paths, params, dry_run=dry_run)
+        result = room("flows.prune").prune(paths, params, dry_run=dry_run)
     if json:
         emit_json(result)
         return

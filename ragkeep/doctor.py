@@ -38,10 +38,6 @@ def examine() -> list[Check]:
         ("disk", _disk),
         ("state folder", _writable),
         ("index", _index),
-        (
-            "telemetry",
-            lambda _p, _q: "off: prefect, mlflow, great expectations, ragas and dvc are told so at every start",
-        ),
     ]
     return [_run(name, check, paths, params) for name, check in checks]
 

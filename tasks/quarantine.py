@@ -34,6 +34,14 @@ def listed(paths: Paths) -> list[Row]:
     return sorted(left, key=lambda row: (row["uri"], row["stage"], row["reason"]))
 
 
+def counted(rows: list[Row]) -> dict[str, int]:
+    """Count documents refused whole, as the night does, and chunks left out of documents that were let in."""
+    return {
+        "documents": len({row["uri"] for row in rows if "chunk_id" not in row}),
+        "chunks": len({row["chunk_id"] for row in rows if "chunk_id" in row}),
+    }
+
+
 def shown(paths: Paths, params: Params, uri: str) -> Row:
     """Tell what is known of one refused document: reasons, where its file lies, and the beginning of its text.
 

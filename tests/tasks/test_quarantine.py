@@ -8,7 +8,7 @@ import pytest
 from ragkeep.config import Paths, ValidateParams
 from ragkeep.errors import RagkeepError
 from tasks import validate
-from tasks.quarantine import listed, release, shown
+from tasks.quarantine import counted, listed, release, shown
 
 from .nights import PARAMS, SHARDS, project, put_documents, put_rows
 
@@ -29,6 +29,12 @@ def test_both_stages_are_listed(paths: Paths) -> None:
     assert [(r["uri"], r["stage"], r["reason"]) for r in listed(paths)] == [
         ("docs/odd.md", "validate", "control"), ("docs/x.pdf", "ingest", "encrypted"),
     ]  # fmt: skip
+
+
+def test_documents_and_chunks_are_counted_apart(paths: Paths) -> None:
+    chunk = PDF | {"stage": "validate_chunks", "chunk_id": "c1"}
+    put_rows(paths.data / "quarantine/chunks.jsonl", chunk | {"reason": "blank"}, chunk | {"reason": "control"})
+    assert counted(listed(paths)) == {"documents": 2, "chunks": 1}
 
 
 def test_one_is_shown_with_its_text_and_file(paths: Paths) -> None:
