@@ -132,7 +132,7 @@ def _measure(bench: _Bench, mix: Fusion, test: Sequence[Resolved]) -> tuple[list
 
 def _ask(bench: _Bench, mix: Fusion, test: Sequence[Resolved]) -> dict[str, list[Hit]]:
     """Search the way serving does: question id -> hits, deep enough for the measures and for the answer."""
-    depth = max(CUTOFF, bench.params.evaluate.k, bench.params.retrieve.k)
+    depth = max(CUTOFF, bench.params.retrieve.k)
     retrievers = {
         workspace: make_retriever(
             bench.store, bench.embedder, bench.version, k=depth, workspace=workspace, fusion=mix,

@@ -15,7 +15,7 @@ from evaluation.gate import judge
 from evaluation.scores import flat_scores, read_report
 from flows import night as nights
 from ragkeep.config import EmbedParams, EvaluateParams, GateParams, IndexParams, Params, Paths, SourceParams
-from ragkeep.errors import IndexMissing, StoreError
+from ragkeep.errors import CanaryFailed, IndexMissing, StoreError
 from ragkeep.files import read_json, write_json
 from ragkeep.releases import point, require_champion, save_release
 from ragkeep.tables import chunks_table, documents_table
@@ -190,6 +190,21 @@ def test_other_questions_are_put_to_the_champion_too(paths: Paths) -> None:
     found = nights.gate(paths, replace(PARAMS, gate=GATE), nights.candidate(paths, PARAMS))
     assert found.metrics["ndcg_at_10"]["base"] == 1.0
     assert {q["id"] for q in found.questions} == {f"test{n}" for n in range(5)}
+
+
+def test_the_canary_finds_what_the_index_holds(paths: Paths) -> None:
+    run(paths, PARAMS)
+    publish(paths)
+    assert nights.canary(paths, PARAMS) == 10
+
+
+def test_the_canary_dies_in_an_index_with_other_texts(paths: Paths) -> None:
+    run(paths, PARAMS)
+    publish(paths)
+    others = [replace(chunk(document(n)), id=f"other{n}") for n in range(10)]
+    write_shard(paths.data / "chunks", 0, chunks_table(others), "k")
+    with pytest.raises(CanaryFailed, match="does not find what its index"):
+        nights.canary(paths, PARAMS)
 
 
 def test_a_question_on_a_document_that_changed_is_not_put_to_the_champion(paths: Paths) -> None:
