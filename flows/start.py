@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
-from ragkeep.config import Params, Paths, find_project
-from ragkeep.errors import ConfigError
+from ragkeep.config import Params, Paths
 from ragkeep.stores import open_store
 from ragkeep.types import Release
 
@@ -30,6 +30,7 @@ def prefect_settings(paths: Paths, *, logging_level: str = "CRITICAL") -> None:
     }
     for key, value in defaults.items():
         os.environ.setdefault(key, value)
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # its server does not make the folders above
 
 
 def start(paths: Paths, params: Params, *, force: bool = False) -> dict[str, Any]:
@@ -56,23 +57,3 @@ def move(paths: Paths, params: Params, action: str, **options: Any) -> Release:
         if action == "rollback":
             return rollback(paths, store, lease=lease, **options)
         return promote(paths, store, lease=lease, **options)
-
-
-def cron_schedule(cron: str, timezone: str) -> Any:
-    """Make a schedule of Prefect's. Raises ConfigError where it is none."""
-    prefect_settings(find_project(), logging_level="INFO")
-    from prefect.client.schemas.schedules import CronSchedule
-
-    try:
-        return CronSchedule(cron=cron, timezone=timezone)
-    except ValueError as error:
-        raise ConfigError(
-            f"--cron {cron!r} with --timezone {timezone!r} is no schedule: write e.g. --cron '0 2 * * *' --timezone UTC"
-        ) from error
-
-
-def serve(schedule: Any) -> None:
-    """Serve the nightly on a schedule from this process; Prefect's log on stderr tells how each night ended."""
-    from .nightly import nightly
-
-    nightly.serve(name="nightly", schedules=[schedule], limit=1)

@@ -304,17 +304,17 @@ def schedule(
     json: Json = False,
 ) -> None:
     """Serve the nightly on a schedule from this process, until it is stopped."""
-    project()
-    start = room("flows.start")
+    paths, _ = project()
+    scheduling = room("flows.schedule")
     with logs_to_stderr():
-        when = start.cron_schedule(cron, timezone)
+        when = scheduling.cron_schedule(paths, cron, timezone)
     if json:
         emit_json({"serving": "nightly", "cron": cron, "timezone": timezone})
     else:
         say(f"The night runs at {cron} ({timezone}) as long as this process does; Ctrl-C stops it")
         next_step("ragkeep report, after the first night")
     with logs_to_stderr():
-        start.serve(when)
+        scheduling.serve(when)
 
 
 @app.command()
