@@ -72,8 +72,8 @@ def _require_scheduler() -> None:
     version = metadata.version("sqlalchemy")
     if not version.startswith("2.0."):  # "Can't evaluate bulk DML statement", every time a run is to be planned
         raise ConfigError(
-            f"prefect's scheduler fails with sqlalchemy {version} and would never begin a night: install 'sqlalchemy<2.1', "
-            "or name a Prefect server that runs elsewhere in PREFECT_API_URL"
+            f"prefect's scheduler fails with sqlalchemy {version} and would never begin a night: install "
+            "'sqlalchemy<2.1', or name a Prefect server that runs elsewhere in PREFECT_API_URL"
         )
 
 

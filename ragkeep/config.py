@@ -124,7 +124,6 @@ class EvaluateParams:
     """What the night is measured on."""
 
     sets: tuple[str, ...] = ()
-    k: int = 10
     seed: int = 7
 
 
@@ -185,7 +184,6 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "answer.context_tokens": (1, 10**6),
     "answer.max_tokens": (1, 10**6),
     "answer.temperature": (0, 2),
-    "evaluate.k": (1, 1000),
     "evaluate.seed": (0, 2**32 - 1),
     "gate.min_effect": (0, 1),
     "gate.slice_min_effect": (0, 1),
