@@ -57,8 +57,8 @@ def render_report(data: dict[str, Any] | NightReport) -> str:
 def headline(night: NightReport) -> tuple[str, str, str, list[str]]:
     """Say in one line how the night ended: (state, mark, sentence, reasons)."""
     result, verdict = night.result or {}, night.verdict or {}
-    said = (verdict.get("reasons"), verdict.get("notes"), result.get("reasons"))
-    reasons = list(dict.fromkeys(str(r) for rows in said for r in rows or ()))
+    told = (verdict.get("reasons"), verdict.get("notes"), result.get("reasons"))
+    reasons = list(dict.fromkeys(str(r) for rows in told for r in rows or ()))
     number_ = (night.release or {}).get("number") or result.get("release")
     live = (night.live or {}).get("number")
     if night.error:
