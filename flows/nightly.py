@@ -28,7 +28,7 @@ from . import night, report
 from .graph import StageFailed, refused_for_the_moment, reproduce, stages
 from .lease import Lease, hold
 from .publish import prune_versions, recover, switch, withdraw
-from .unchanged import fingerprint, last_result, remember, unchanged_result
+from .unchanged import fingerprint, last_result, note, remember, unchanged_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +142,22 @@ def nightly(lease: Lease | None = None, force: bool = False) -> dict[str, Any]:
     paths = find_project()
     params = load_params(paths.params)
     with _held(paths, lease) as held:
-        recover(paths, lambda: open_store(params.index, paths), lease=held)
-        marks = fingerprint(paths, params)
-        last = None if force else last_result(paths, params, marks)
-        if last is not None:
-            return unchanged_result(last, began)
         try:
-            return _night(paths, params, held, marks=marks, began=began)
-        except RagkeepError as error:
-            report.write_failure(paths, error, began=began)
+            result = _tonight(paths, params, held, began=began, force=force)
+        except Exception as error:  # a night that stops leaves a page and a line, too
+            report.stopped(paths, error, began=began)
             raise
+        note(paths, result)
+        return result
+
+
+def _tonight(paths: Paths, params: Params, lease: Lease, *, began: float, force: bool) -> dict[str, Any]:
+    recover(paths, lambda: open_store(params.index, paths), lease=lease)
+    marks = fingerprint(paths, params)
+    last = None if force else last_result(paths, params, marks)
+    if last is not None:
+        return unchanged_result(last, began)
+    return _night(paths, params, lease, marks=marks, began=began)
 
 
 def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str], began: float) -> dict[str, Any]:

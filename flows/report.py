@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import platform
 import time
@@ -22,6 +23,7 @@ from ragkeep.releases import all_releases, champion
 from ragkeep.types import Release
 
 from .night import quarantine_rows
+from .unchanged import note
 
 # below Prefect's own logger: heard where it is (`ragkeep schedule`, a worker), silent where `ragkeep nightly` tells it
 log = logging.getLogger("prefect.ragkeep")
@@ -69,6 +71,13 @@ def write(
         **_found(paths),
     )
     return _save(paths, night)
+
+
+def stopped(paths: Paths, error: Exception, *, began: float) -> None:
+    """Leave a page and a line of a night that stopped; a full disk does not hide why it did."""
+    with contextlib.suppress(OSError):
+        write_failure(paths, error, began=began)
+    note(paths, {"verdict": "fail", "error": str(error), "seconds": round(time.monotonic() - began, 2)})
 
 
 def write_failure(paths: Paths, error: Exception, *, began: float) -> Path:

@@ -12,7 +12,7 @@ from ragkeep.stores import open_store
 from ragkeep.types import Release
 
 from .lease import hold
-from .unchanged import fingerprint, last_result, unchanged_result
+from .unchanged import fingerprint, last_result, note, unchanged_result
 
 
 def prefect_settings(paths: Paths, *, logging_level: str = "CRITICAL") -> None:
@@ -37,14 +37,22 @@ def start(paths: Paths, params: Params, *, force: bool = False) -> dict[str, Any
     """Run the night, or say that nothing changed. Raises Busy, and what the stages raise."""
     began = time.monotonic()
     with hold(paths.state / "lease.sqlite") as lease:
-        last = None if force else last_result(paths, params, fingerprint(paths, params))
+        try:
+            last = None if force else last_result(paths, params, fingerprint(paths, params))
+        except Exception as error:
+            from .report import stopped
+
+            stopped(paths, error, began=began)
+            raise
         if last is not None:
-            return unchanged_result(last, began)
+            result = unchanged_result(last, began)
+            note(paths, result)
+            return result
         prefect_settings(paths)
         from .nightly import nightly
 
-        result: dict[str, Any] = nightly(lease=lease, force=True)
-        return result
+        made: dict[str, Any] = nightly(lease=lease, force=True)
+        return made
 
 
 def move(paths: Paths, params: Params, action: str, **options: Any) -> Release:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from blake3 import blake3
 
 from ragkeep.config import Params, Paths
-from ragkeep.files import read_json, write_json
+from ragkeep.files import append_row, read_json, write_json
 from ragkeep.releases import champion
 
 from .graph import refused_for_the_moment
@@ -71,6 +72,13 @@ def _files_digest(files: list[Path]) -> str:
 def remember(paths: Paths, marks: dict[str, str], result: dict[str, Any]) -> None:
     """Leave a finished night's fingerprint and result for the next one."""
     write_json(paths.state / "night.json", {"fingerprint": marks, "result": result})
+
+
+def note(paths: Paths, result: dict[str, Any]) -> None:
+    """Record that a night was, whatever came of it: one line in `<state>/nights.jsonl`. A full disk does not stop it."""
+    kept = {name: value for name, value in result.items() if name != "scores"}
+    with contextlib.suppress(OSError):
+        append_row(paths.state / "nights.jsonl", {"at": datetime.now(UTC).isoformat(timespec="seconds"), **kept})
 
 
 def last_result(paths: Paths, params: Params, marks: dict[str, str]) -> dict[str, Any] | None:

@@ -98,3 +98,23 @@ def _row(line: str, where: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise SourceError(f"{where} is not a JSON object: mend or remove the line")
     return row
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Add a line to a JSON-lines file durably; a line that a power cut left unfinished is closed first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with path.open("ab") as f:
+        if f.tell() and not _ends_with_newline(path):
+            f.write(b"\n")
+        f.write(json.dumps(row, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+        f.flush()
+        os.fsync(f.fileno())
+    if new:
+        fsync_dir(path.parent)
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as f:
+        f.seek(-1, os.SEEK_END)
+        return f.read(1) == b"\n"

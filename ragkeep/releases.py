@@ -8,14 +8,12 @@ and the registry's aliases follow it and are mended from it, see flows/publish.p
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from .config import Paths
 from .errors import LeaseLost, ReleaseError
-from .files import fsync_dir, read_json, write_json
+from .files import append_row, read_json, write_json
 from .types import Fusion, IndexVersion, Release
 
 
@@ -111,18 +109,4 @@ def append_history(paths: Paths, event: dict[str, Any]) -> None:
     path = paths.releases / "history.jsonl"
     if any(e.get("id") == event["id"] for e in history(paths)):
         return
-    new = not path.exists()
-    with path.open("ab") as f:
-        if f.tell() and not _ends_with_newline(path):
-            f.write(b"\n")
-        f.write(json.dumps(event, sort_keys=True, ensure_ascii=False).encode() + b"\n")
-        f.flush()
-        os.fsync(f.fileno())
-    if new:
-        fsync_dir(path.parent)
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as f:
-        f.seek(-1, os.SEEK_END)
-        return f.read(1) == b"\n"
+    append_row(path, event)
