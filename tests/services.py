@@ -1,0 +1,105 @@
+"""Real servers for tests: each is started once a session by whoever needs it first, and stopped at the session's end.
+
+The workers of one session (`pytest -n 2`) share them: their folder is named by the process that a person started. It
+stops them when it ends; should it be killed, a watcher of its own (`python -m tests.services PID`) does.
+"""
+
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from infra.local.errors import Unavailable
+from infra.local.opensearch.client import Access
+from infra.local.opensearch.cluster import Cluster, choose_ports
+from infra.local.opensearch.node import QUICK, ClusterSettings
+from infra.local.processes import locked
+
+ROOT = Path(__file__).parent.parent
+SESSION = "RAGKEEP_TEST_SESSION"
+"""Environment variable with the id of the process that people started, known to all workers."""
+
+
+def shared_opensearch(*, secure: bool = False) -> Access:
+    """A cluster of one node that all tests of the session share; they must use index names of their own."""
+    folder = session_folder() / ("opensearch-secure" if secure else "opensearch")
+    with locked(session_folder() / "lock"):
+        watch()
+        cluster = Cluster(folder)
+        if not cluster.running():
+            start(cluster, nodes=1, secure=secure)
+    return cluster.access()
+
+
+@contextmanager
+def own_opensearch(*, nodes: int = 3, secure: bool = False) -> Iterator[Cluster]:
+    """A cluster for one test, which may kill its nodes and bring them back."""
+    with locked(session_folder() / "lock"):
+        watch()
+    cluster = Cluster(session_folder() / f"own-{uuid.uuid4().hex}")
+    try:
+        start(cluster, nodes=nodes, secure=secure)
+        yield cluster
+    finally:
+        cluster.down(wipe=True)
+
+
+def start(cluster: Cluster, *, nodes: int, secure: bool) -> None:
+    """Start a cluster on free ports, or skip the test with the reason; with RAGKEEP_CI=1 fail instead."""
+    http_ports, transport_ports = choose_ports(nodes, 0)
+    settings = ClusterSettings(http_ports, transport_ports, secure=secure, heap="512m", jvm=QUICK)
+    try:
+        cluster.up(settings, timeout_s=240)
+    except Unavailable as error:
+        if os.environ.get("RAGKEEP_CI") == "1":
+            pytest.fail(f"in CI nothing is skipped: {error}", pytrace=False)
+        pytest.skip(str(error))
+
+
+def session_folder() -> Path:
+    """Where the session's servers keep their data; its name is all that other processes need to know."""
+    return Path(tempfile.gettempdir()) / f"ragkeep-services-{os.environ[SESSION]}"
+
+
+def stop_all() -> None:
+    """Stop the session's servers and remove their data."""
+    for state in session_folder().glob("*/cluster.json"):
+        Cluster(state.parent).down(wipe=True)
+    shutil.rmtree(session_folder(), ignore_errors=True)
+
+
+def watch() -> None:
+    """Start the session's watcher, if it has none yet."""
+    mark = session_folder() / "watched"
+    if not mark.exists():
+        command = [sys.executable, "-m", "tests.services", os.environ[SESSION]]
+        quiet = subprocess.DEVNULL
+        child = subprocess.Popen(command, cwd=ROOT, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+        child.returncode = 0  # it outlives us on purpose
+        mark.touch()
+
+
+def wait_for_end(pid: int) -> None:
+    """Wait until another process is gone."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    poll.poll()
+    os.close(process)
+
+
+if __name__ == "__main__":
+    os.environ[SESSION] = sys.argv[1]
+    wait_for_end(int(sys.argv[1]))
+    stop_all()
