@@ -16,7 +16,7 @@ from .assemble import assemble, base_folder
 from .cluster import Cluster, choose_ports
 from .node import QUICK, ClusterSettings
 
-EPILOG = """Without --port 9200 and up, transport ports lie 100 above. The first start fetches 140 MB with Maven, 190 MB with --secure.
+EPILOG = """Transport ports lie 100 above the HTTP ports. The first start fetches 140 MB with Maven, 190 MB with --secure.
 RAGKEEP_OPENSEARCH_HOME says where all is kept (default: ~/.cache/ragkeep/opensearch), OPENSEARCH_JAVA_HOME which JDK
 runs it (21 or newer), OPENSEARCH_ADMIN_PASSWORD the password of a new secured cluster (default: a random one)."""
 

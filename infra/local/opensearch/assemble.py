@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from ..errors import LocalError
 from ..maven import Artifact, fetch
 from ..processes import locked
 from .artifacts import DISTRIBUTION, KNN, MODULES, SECURITY, SECURITY_NEEDS, VERSION, Module
@@ -76,8 +77,11 @@ def _build(home: Path, downloads: Path, *, secure: bool) -> None:
 
 
 def _unzip(archive: Path, folder: Path) -> None:
-    with zipfile.ZipFile(archive) as content:
-        content.extractall(folder)
+    try:
+        with zipfile.ZipFile(archive) as content:
+            content.extractall(folder)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise LocalError(f"{archive} cannot be unpacked: {error}: make room on the disk, or delete the file") from error
 
 
 def _add_module(folder: Path, module: Module, downloads: Path) -> None:

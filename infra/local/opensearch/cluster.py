@@ -59,10 +59,8 @@ class Cluster:
             self._accept(wanted)
             if wanted.secure:
                 make_security(self.folder / "security", home, java)
-            numbers = range(1, wanted.nodes + 1)
-            for number in numbers:
-                self._start(number, home, java)
-            return self._wait(numbers, timeout_s)
+            down = [number for number in range(1, wanted.nodes + 1) if number not in self.running()]
+            return self._start(down, home, java, timeout_s)
 
     def start(self, number: int, *, timeout_s: float) -> dict[str, Any]:
         """Bring one node back and wait until all running nodes see each other; returns the cluster's health."""
@@ -70,8 +68,7 @@ class Cluster:
         java, home = find_java(LEAST_JAVA), assemble(secure=settings.secure)
         with locked(self.folder / "lock"):
             self._load()
-            self._start(number, home, java)
-            return self._wait([number], timeout_s)
+            return self._start([] if number in self.running() else [number], home, java, timeout_s)
 
     def kill(self, number: int) -> None:
         """End a node as a power cut would (-9). Raises LocalError when it does not run."""
@@ -80,10 +77,7 @@ class Cluster:
             self._load()
             if number not in self.running():
                 raise LocalError(f"node {number} does not run: start it with start-node {number}")
-            process = self.processes.pop(number)
-            process.signal(signal.SIGKILL)
-            process.wait(grace_s=GRACE_S)
-            self._save()
+            self._stop([number], signal.SIGKILL)
 
     def down(self, *, wipe: bool) -> None:
         """Stop all nodes; with `wipe` at once and with their data. A cluster that does not run is no error."""
@@ -91,13 +85,7 @@ class Cluster:
             return
         with locked(self.folder / "lock"):
             self._load()
-            for process in self.processes.values():
-                process.signal(signal.SIGKILL if wipe else signal.SIGTERM)
-            for process in self.processes.values():
-                process.wait(grace_s=GRACE_S)
-            self.processes = {}
-            if self.settings and not wipe:
-                self._save()
+            self._stop(list(self.processes), signal.SIGKILL if wipe else signal.SIGTERM)
             if wipe:
                 shutil.rmtree(self.folder)
 
@@ -109,14 +97,30 @@ class Cluster:
         """What the first running node says of the cluster; raises NoAnswer while it cannot say."""
         return dict(call(self.access(), "/_cluster/health", node=min(self.running(), default=1)))
 
-    def _start(self, number: int, home: Path, java: Path) -> None:
-        settings = self._require(number)
-        if number in self.running():
-            return
-        for port in (settings.http_ports[number - 1], settings.transport_ports[number - 1]):
-            require_free(port)
-        self.processes[number] = start_node(self.folder, number, settings, new=not self.formed, home=home, java=java)
-        self._save()
+    def _start(self, numbers: list[int], home: Path, java: Path, timeout_s: float) -> dict[str, Any]:
+        """Start nodes and wait for them; when it fails none of them is left running."""
+        settings = self._require()
+        for number in numbers:
+            require_free(settings.http_ports[number - 1])
+            require_free(settings.transport_ports[number - 1])
+        try:
+            for number in numbers:
+                process = start_node(self.folder, number, settings, new=not self.formed, home=home, java=java)
+                self.processes[number] = process
+                self.save()
+            return self._wait(numbers, timeout_s)
+        except BaseException:
+            self._stop(numbers, signal.SIGKILL)
+            raise
+
+    def _stop(self, numbers: Sequence[int], how: signal.Signals) -> None:
+        ended = [self.processes.pop(number) for number in numbers if number in self.processes]
+        for process in ended:
+            process.signal(how)
+        for process in ended:
+            process.wait(grace_s=GRACE_S)
+        if ended:
+            self.save()
 
     def _wait(self, started: Sequence[int], timeout_s: float) -> dict[str, Any]:
         """Wait until all nodes that run see each other, and of those just started none has ended."""
@@ -130,7 +134,7 @@ class Cluster:
                 health = self.health()
                 if health["number_of_nodes"] >= len(running) and health["status"] != "red":
                     self.formed = True
-                    self._save()
+                    self.save()
                     return health
             time.sleep(POLL_S)
         raise LocalError(f"the cluster was not ready after {timeout_s:.0f} s: see {self.folder}/node-*/logs/console.log")
@@ -160,12 +164,14 @@ class Cluster:
     def _load(self) -> None:
         with suppress(FileNotFoundError):
             state = json.loads((self.folder / "cluster.json").read_text(encoding="utf-8"))
-            ports = {name: tuple(state["settings"].pop(name)) for name in ("http_ports", "transport_ports")}
-            self.settings = ClusterSettings(**state["settings"], **ports)
+            values = state["settings"]
+            ports = {name: tuple(values[name]) for name in ("http_ports", "transport_ports")}
+            self.settings = ClusterSettings(**{**values, **ports})
             self.processes = {int(number): ServerProcess(**process) for number, process in state["processes"].items()}
             self.formed = state["formed"]
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write down what runs; whoever changes it holds the lock."""
         settings = asdict(self._require())
         processes = {str(number): asdict(process) for number, process in self.processes.items()}
         state = {"settings": settings, "processes": processes, "formed": self.formed}
