@@ -20,6 +20,7 @@ EMBEDDERS = {
 STORES = {
     "lancedb": "ragkeep.stores.lancedb:open_store",
     "memory": "ragkeep.testing:memory_store",
+    "opensearch": "ragkeep.stores.opensearch:open_store",
 }
 GENERATORS = {
     "extractive": "ragkeep.generators.extractive:extractive",

@@ -1,7 +1,7 @@
 """params.yaml as frozen dataclasses, one a section; an unknown key is an error that names it.
 
 The environment only says where things live: RAGKEEP_HOME (the project's root), RAGKEEP_STATE (default
-`<root>/.ragkeep`).
+`<root>/.ragkeep`), RAGKEEP_STORE (instead of index.backend).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import sysconfig
 import types
 import typing
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -89,12 +89,36 @@ class EmbedParams:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenSearchParams:
+    """Where OpenSearch is and how it is used. The password is in RAGKEEP_OPENSEARCH_PASSWORD and nowhere else.
+
+    `ca` is the file of certificates to trust ("" : the system's). `aws_service` signs requests for Amazon OpenSearch
+    instead of a password. `prefix` begins the names of indexes and aliases. `shards` above 1 cost a round trip more
+    for common word statistics. `replicas` are as many as there are nodes for. A write waits `patience_s` for a
+    cluster that is busy or restarting.
+    """
+
+    hosts: tuple[str, ...] = ("http://127.0.0.1:9200",)
+    user: str = ""
+    ca: str = ""
+    aws_service: Literal["", "es", "aoss"] = ""
+    aws_region: str = ""
+    prefix: str = "ragkeep"
+    shards: int = 1
+    replicas: int = 1
+    timeout_s: float = 30.0
+    max_retries: int = 3
+    patience_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class IndexParams:
     """Which store, and how many versions stay."""
 
     backend: str = "lancedb"
     alias: str = "docs"
     keep: int = 3
+    opensearch: OpenSearchParams = OpenSearchParams()
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +282,8 @@ def load_params(path: Path) -> Params:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     params = parse(Params, raw, path.name)
+    if store := os.environ.get("RAGKEEP_STORE"):
+        params = replace(params, index=replace(params.index, backend=store))
     _check(params, path.name)
     return params
 
@@ -283,11 +309,35 @@ def _check(params: Params, where: str) -> None:
     alias = params.index.alias
     if not is_id(alias) or len(alias) > 47:  # an index is named <alias>-<16 digits>, and that is an id too
         raise ConfigError(f"{where}: index.alias {alias!r} must be 1-47 of a-z, 0-9 and '-' (it begins index names)")
+    _check_opensearch(params.index.opensearch, f"{where}: index.opensearch")
     for key, (low, high) in BOUNDS.items():
         section, _, name = key.partition(".")
         _within(f"{where}: {key}", getattr(getattr(params, section), name), low, high)
     for metric, floor in params.gate.floors.items():
         _within(f"{where}: gate.floors.{metric}", floor, 0, 1)
+
+
+_OPENSEARCH_BOUNDS: dict[str, tuple[float, float]] = {
+    "shards": (1, 1024),
+    "replicas": (0, 100),
+    "timeout_s": (0.1, 3600),
+    "max_retries": (0, 100),
+    "patience_s": (0, 86_400),
+}
+
+
+def _check_opensearch(params: OpenSearchParams, where: str) -> None:
+    for name, (low, high) in _OPENSEARCH_BOUNDS.items():
+        _within(f"{where}.{name}", getattr(params, name), low, high)
+    if not params.hosts:
+        raise ConfigError(f"{where}.hosts is empty; name every node, as in https://search-1:9200")
+    for host in params.hosts:
+        if "@" in host:  # not shown: it may hold a password
+            raise ConfigError(f"{where}.hosts must not name a user: set user, and RAGKEEP_OPENSEARCH_PASSWORD")
+        if not host.startswith(("http://", "https://")):
+            raise ConfigError(f"{where}.hosts: {host!r} must begin with http:// or https://")
+    if not is_id(params.prefix):
+        raise ConfigError(f"{where}.prefix {params.prefix!r} must be 1-64 of a-z, 0-9 and '-' (it begins index names)")
 
 
 def _within(key: str, value: float | str, low: float, high: float) -> None:

@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 
 def open_store(params: IndexParams, paths: Paths) -> VectorStore:
-    """Open the store of `index.backend`; the embedded ones live under `<state>/store`."""
-    store: VectorStore = load(STORES, params.backend, path=paths.store)
+    """Open the store of `index.backend`; the embedded ones live under `<state>/store`, others where `params` says."""
+    store: VectorStore = load(STORES, params.backend, path=paths.store, params=params)
     return store

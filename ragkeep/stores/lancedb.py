@@ -25,16 +25,16 @@ from typing import Any
 import numpy as np
 
 from ..analysis import VERSION
-from ..config import is_id
-from ..errors import DimensionMismatch, IndexExists, IndexLive, IndexMissing, ReceiptMismatch, StoreError
+from ..config import IndexParams, is_id
+from ..errors import IndexExists, IndexLive, IndexMissing, ReceiptMismatch, StoreError
 from ..files import fsync_dir, read_json, write_json
 from ..types import Chunk, EmbeddedBatch, Hit, IndexVersion, Legs, Query, ids_digest
 from .durable import Claim, drop_torn_manifests, sync_tree
-from .reading import Reader, check_query
+from .reading import Reader, check_batch, check_query
 from .segment import FORMAT, Segment
 
 
-def open_store(path: Path) -> LanceStore:
+def open_store(path: Path, params: IndexParams | None = None) -> LanceStore:  # noqa: ARG001 - every store's factory
     """Open the store under a folder; nothing is created or read before it is needed."""
     return LanceStore(path)
 
@@ -66,7 +66,7 @@ class LanceStore:
     def write(self, index: str, batch: EmbeddedBatch) -> int:
         """See `ports.VectorStore.write`."""
         folder = self._unsealed(index)
-        _check_batch(batch, index, read_json(folder / "version.json")["dim"])
+        check_batch(batch, index, read_json(folder / "version.json")["dim"])
         known = self._known.setdefault(index, set())
         fresh: dict[str, int] = {}
         for row, chunk in enumerate(batch.chunks):
@@ -248,20 +248,6 @@ class LanceStore:
             yield
         finally:
             os.close(fd)
-
-
-def _check_batch(batch: EmbeddedBatch, index: str, dim: int) -> None:
-    if batch.vectors.shape != (len(batch.chunks), dim):
-        raise DimensionMismatch(
-            f"index {index} takes vectors of {dim} numbers, one a chunk; got {batch.vectors.shape} for "
-            f"{len(batch.chunks)} chunks: was it built with another embedder?"
-        )
-    for chunk in batch.chunks:
-        if not is_id(chunk.workspace) or not is_id(chunk.source):
-            raise StoreError(
-                f"chunk {chunk.id}: workspace {chunk.workspace!r} and source {chunk.source!r} must be ids "
-                "(1-64 of a-z, 0-9, '-')"
-            )
 
 
 def _remove(folder: Path) -> None:

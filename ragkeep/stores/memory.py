@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..analysis import idf, saturation, terms
-from ..config import is_id
+from ..config import IndexParams, is_id
 from ..errors import DimensionMismatch, IndexExists, IndexLive, IndexMissing, ReceiptMismatch, StoreError
 from ..fusion import fuse, ranking
 from ..types import Chunk, EmbeddedBatch, Hit, IndexVersion, Legs, Query, Vectors, ids_digest
@@ -35,7 +35,7 @@ class _Contents:
 _BY_PATH: dict[Path, _Contents] = {}
 
 
-def memory_store(path: Path) -> MemoryStore:
+def memory_store(path: Path, params: IndexParams | None = None) -> MemoryStore:  # noqa: ARG001 - every store's factory
     """Open the store this process keeps under a path; nothing is written to it."""
     return MemoryStore(_BY_PATH.setdefault(path, _Contents()))
 

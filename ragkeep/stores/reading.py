@@ -1,4 +1,7 @@
-"""Find the segment a query reads, whatever is swapped or dropped meanwhile. Imports nothing heavy."""
+"""Find the segment a query reads, whatever is swapped or dropped meanwhile, and check what stores are given.
+
+Imports nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from ..analysis import VERSION
 from ..config import is_id
 from ..errors import DimensionMismatch, IndexMissing, StoreError
 from ..files import read_json
-from ..types import Query
+from ..types import EmbeddedBatch, Query
 from .segment import FILTERS, FORMAT, Segment
 
 _KEPT = 64
@@ -98,3 +101,18 @@ def check_query(query: Query, *, needs_vector: bool) -> None:
             raise ValueError(f"unknown filter {name!r}: choose from {', '.join(FILTERS)}")
     if needs_vector and query.vector is None:
         raise ValueError(f"a {query.mode} search needs query.vector: embed the question first, or use keyword")
+
+
+def check_batch(batch: EmbeddedBatch, index: str, dim: int) -> None:
+    """Refuse vectors that do not fit the version or the chunks, and names that are no ids."""
+    if batch.vectors.shape != (len(batch.chunks), dim):
+        raise DimensionMismatch(
+            f"index {index} takes vectors of {dim} numbers, one a chunk; got {batch.vectors.shape} for "
+            f"{len(batch.chunks)} chunks: was it built with another embedder?"
+        )
+    for chunk in batch.chunks:
+        if not is_id(chunk.workspace) or not is_id(chunk.source):
+            raise StoreError(
+                f"chunk {chunk.id}: workspace {chunk.workspace!r} and source {chunk.source!r} must be ids "
+                "(1-64 of a-z, 0-9, '-')"
+            )

@@ -1,0 +1,301 @@
+"""The store for a cluster: one OpenSearch index a version, one alias a name, searched from any number of processes.
+
+    <prefix>-index.<name>   a version; `_meta` of its mapping holds dimension, text analysis, format, whether it is
+                            finished and, once sealed, its receipt; from then on the server refuses writes to it
+    <prefix>-live.<alias>   an alias: which version is live
+    <prefix>-lost.<name>    a closed, empty index that keeps an alias whose version was lost, until it is built again
+
+`index.opensearch` in params.yaml says where the cluster is. How it is asked: opensearch_client.py; what a version looks
+like: opensearch_index.py; how it is searched: opensearch_search.py. Why so, and the figures: docs/adr/0005-opensearch.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..analysis import VERSION
+from ..config import IndexParams, OpenSearchParams, is_id
+from ..errors import DimensionMismatch, IndexExists, IndexLive, IndexMissing, ReceiptMismatch, StoreError
+from ..types import EmbeddedBatch, Hit, IndexVersion, Legs, Query, ids_digest
+from . import opensearch_search as searching
+from .opensearch_client import Cluster, Refused
+from .opensearch_index import FORMAT, definition, scan_ids, settle, write_chunks
+from .reading import check_batch, check_query
+
+_SEARCH_PATIENCE_S = 2.0
+"""A reader does not wait as long as a night for a cluster that is busy."""
+_STALE_S = 7 * 86_400
+"""A build this old without a receipt has no builder any more."""
+
+Meta = dict[str, Any]
+
+
+def open_store(path: Path, params: IndexParams | None = None) -> OpenSearchStore:  # noqa: ARG001 - every store's factory
+    """Open the store that `index.opensearch` names; nothing is asked before it is needed."""
+    return OpenSearchStore((params or IndexParams()).opensearch)
+
+
+class OpenSearchStore:
+    """See `ports.VectorStore`. Safe from any thread and process; one process builds a version."""
+
+    def __init__(self, params: OpenSearchParams) -> None:
+        self._params = params
+        self._cluster = Cluster(params)
+        self._building: dict[str, int] = {}  # dimension of versions this process may write to
+        self._sealed: set[str] = set()  # known to be there, so that a search need not ask
+        self._checked: set[str] = set()
+
+    # --- building -----------------------------------------------------------------------------
+
+    def create(self, index: str, *, dim: int) -> None:
+        """See `ports.VectorStore.create`; sweeps away builds that were given up a week ago."""
+        self._sweep()
+        body = definition(dim, shards=self._params.shards)
+        try:
+            self._cluster.ask("PUT", f"/{self._version(index)}", body)
+        except Refused as error:
+            if error.kind != "resource_already_exists_exception":
+                raise
+            raise IndexExists(f"index {index} exists in OpenSearch: choose another name, or drop it first") from None
+        self._building[index] = dim
+
+    def write(self, index: str, batch: EmbeddedBatch) -> int:
+        """See `ports.VectorStore.write`; after a time-out and a second try, what the first wrote counts as not new."""
+        if index not in self._building:
+            meta = self._meta(index)
+            if "receipt" in meta:
+                raise StoreError(f"index {index} is sealed: build a new version instead of writing to it")
+            if meta["finished"]:
+                self._put_meta(index, {**meta, "finished": False})
+            self._building[index] = meta["dim"]
+        check_batch(batch, index, self._building[index])
+        return write_chunks(self._cluster, self._version(index), batch)
+
+    def finish(self, index: str) -> None:
+        """See `ports.VectorStore.finish`."""
+        meta, name = self._meta(index), self._version(index)
+        if meta["finished"]:
+            return
+        settle(self._cluster, name, dim=meta["dim"], replicas=self._params.replicas)
+        self._put_meta(index, {**meta, "finished": True})
+        self._building.pop(index, None)
+
+    def ids(self, index: str) -> Iterable[str]:
+        """See `ports.VectorStore.ids`."""
+        if "receipt" not in self._meta(index):
+            self._cluster.ask("POST", f"/{self._version(index)}/_refresh")
+        return scan_ids(self._cluster, self._version(index))
+
+    def seal(self, version: IndexVersion) -> None:
+        """See `ports.VectorStore.seal`; the server takes no more writes from before the ids are compared."""
+        meta, name = self._meta(version.name), self._version(version.name)
+        if not meta["finished"]:
+            raise StoreError(f"index {version.name} cannot be sealed before finish(): it could not be searched")
+        block = f"/{name}/_settings"
+        self._cluster.ask("PUT", block, {"index.blocks.write": True})
+        ids = list(scan_ids(self._cluster, name))
+        if len(ids) != version.chunks or ids_digest(ids) != version.digest:
+            self._cluster.ask("PUT", block, {"index.blocks.write": None})
+            raise ReceiptMismatch(
+                f"index {version.name} holds {len(ids)} chunks with digest {ids_digest(ids)}, its receipt says "
+                f"{version.chunks} with {version.digest}: drop it and build again"
+            )
+        self._put_meta(version.name, {**meta, "embedder": version.embedder, "receipt": dataclasses.asdict(version)})
+        self._building.pop(version.name, None)
+        self._take_back(version.name)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._cluster.close()
+
+    # --- aliases and versions -----------------------------------------------------------------
+
+    def swap(self, alias: str, index: str | None) -> str | None:
+        """See `ports.VectorStore.swap`: one call to the cluster, which takes the alias from wherever it is."""
+        if index is not None and "receipt" not in self._meta(index):
+            raise IndexMissing(f"no sealed index {index} in OpenSearch: build and seal it before it goes live")
+        name, before = self._alias(alias), self._behind(alias)
+        steps: list[dict[str, Any]] = [{"remove": {"index": one, "alias": name}} for one in before]
+        if index is not None:
+            steps.append({"add": {"index": self._version(index), "alias": name}})
+        if steps:
+            self._cluster.ask("POST", "/_aliases", {"actions": steps})
+        for one in before:
+            if one.startswith(self._lost("")):
+                self._delete(one)
+        return _name(before[0]) if before else None
+
+    def live(self, alias: str) -> str | None:
+        """See `ports.VectorStore.live`."""
+        before = self._behind(alias) if is_id(alias) else []
+        return _name(before[0]) if before else None
+
+    def versions(self, alias: str) -> list[IndexVersion]:
+        """See `ports.VectorStore.versions`."""
+        metas = self._metas(f"{self._params.prefix}-index.*").values()
+        receipts = [IndexVersion(**meta["receipt"]) for meta in metas if "receipt" in meta]
+        found = [receipt for receipt in receipts if receipt.alias == alias]
+        live = self.live(alias)
+        found.sort(key=lambda version: (version.built_at, version.name), reverse=True)
+        return sorted(found, key=lambda version: version.name != live)
+
+    def drop(self, index: str) -> None:
+        """See `ports.VectorStore.drop`."""
+        self._building.pop(index, None)
+        self._sealed.discard(index)
+        name = self._version(index)
+        found = self._cluster.ask("GET", f"/{name}/_alias", absent=None)
+        if found is None:
+            return
+        aliases = sorted(found[name]["aliases"])
+        if aliases and "receipt" in self._metas(name).get(index, {}):
+            raise IndexLive(f"index {index} is live as {', '.join(map(_name, aliases))}: swap the alias first")
+        if aliases:
+            self._keep_aliases(index, aliases)
+        self._delete(name)
+
+    # --- searching ----------------------------------------------------------------------------
+
+    def search(self, index: str, query: Query) -> list[Hit]:
+        """See `ports.Searcher.search`; one request, whatever the mode."""
+        check_query(query, needs_vector=query.mode != "keyword")
+        found = self._ask(index, query, rows=True)
+        return searching.fused(found, query) if query.mode == "hybrid" else searching.hits(found, query.mode)
+
+    def legs(self, index: str, query: Query) -> Legs:
+        """See `ports.VectorStore.legs`."""
+        check_query(query, needs_vector=True)
+        found = self._ask(index, dataclasses.replace(query, mode="hybrid"), rows=False)
+        return searching.legs(found, query.candidates)[0]
+
+    def _ask(self, index: str, query: Query, *, rows: bool) -> list[searching.Found]:
+        """Search behind the alias of that name, or else the version of that name; one request where it is known."""
+        if not is_id(index):
+            raise IndexMissing(f"no index {index!r}: names are 1-64 of a-z, 0-9 and '-'")
+        for target in self._targets(index):
+            try:
+                found = self._searched(target, query, rows=rows)
+            except Refused as error:
+                if error.kind not in ("index_not_found_exception", "index_closed_exception"):
+                    raise
+                self._sealed.discard(index)
+                continue
+            if found:
+                self._check_made(_name(found[0]["_index"]))
+            return found
+        raise IndexMissing(f"no finished index or alias {index}: run `ragkeep nightly` to build one")
+
+    def _targets(self, index: str) -> Iterator[str]:
+        if index not in self._sealed:
+            yield self._alias(index)
+            if not self._meta(index)["finished"]:
+                return
+        yield self._version(index)
+
+    def _searched(self, target: str, query: Query, *, rows: bool) -> list[searching.Found]:
+        path = searching.path(target, rows=rows, shards=self._params.shards)
+        body = searching.body(query, rows=rows, shards=self._params.shards)
+        try:
+            answer = self._cluster.patiently(lambda: self._cluster.ask("POST", path, body), patience_s=_SEARCH_PATIENCE_S)
+        except Refused as error:
+            if "invalid dimension" not in str(error):
+                raise
+            raise DimensionMismatch(f"{error}: use the embedder the index was built with") from None
+        found: list[searching.Found] = answer.get("hits", {}).get("hits", [])
+        return found
+
+    def _check_made(self, index: str) -> None:
+        """Refuse to read an index of another analysis or mapping; asked once a version."""
+        if index in self._checked:
+            return
+        meta = self._metas(self._version(index)).get(index)
+        if meta is not None and (meta["analysis"], meta["format"]) != (VERSION, FORMAT):
+            raise StoreError(
+                f"index {index} was built with text analysis {meta['analysis']} and mapping {meta['format']}, "
+                f"this ragkeep has {VERSION} and {FORMAT}: run `ragkeep nightly` to build it anew"
+            )
+        self._checked.add(index)
+
+    # --- names and what is known of them ------------------------------------------------------
+
+    def _version(self, index: str) -> str:
+        if not is_id(index):
+            raise IndexMissing(f"no index {index!r}: names are 1-64 of a-z, 0-9 and '-'")
+        return f"{self._params.prefix}-index.{index}"
+
+    def _lost(self, index: str) -> str:
+        return f"{self._params.prefix}-lost.{index}"
+
+    def _alias(self, alias: str) -> str:
+        if not is_id(alias):
+            raise StoreError(f"alias {alias!r} must be 1-64 of a-z, 0-9 and '-'")
+        return f"{self._params.prefix}-live.{alias}"
+
+    def _behind(self, alias: str) -> list[str]:
+        return sorted(self._cluster.ask("GET", f"/_alias/{self._alias(alias)}", absent={}))
+
+    def _metas(self, pattern: str) -> dict[str, Meta]:
+        """Return what the mappings of versions say, by version."""
+        found = self._cluster.ask("GET", f"/{pattern}/_mapping?filter_path=*.mappings._meta", absent={})
+        metas = {_name(name): index["mappings"]["_meta"] for name, index in found.items()}
+        return {index: meta for index, meta in metas.items() if "dim" in meta}
+
+    def _meta(self, index: str) -> Meta:
+        meta = self._metas(self._version(index)).get(index)
+        if meta is None:
+            raise IndexMissing(f"no index {index} in OpenSearch: create it first")
+        if "receipt" in meta:
+            self._sealed.add(index)
+        return meta
+
+    def _put_meta(self, index: str, meta: Meta) -> None:
+        self._cluster.ask("PUT", f"/{self._version(index)}/_mapping", {"_meta": meta})
+
+    def _delete(self, name: str) -> None:
+        self._cluster.ask("DELETE", f"/{name}", absent=None)
+
+    # --- what is left behind ------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        """Remove builds that were given up long ago."""
+        pattern = f"{self._params.prefix}-index.*"
+        made = self._cluster.ask("GET", f"/{pattern}/_settings?filter_path=*.settings.index.creation_date", absent={})
+        before = (time.time() - _STALE_S) * 1000
+        old = {_name(n) for n, one in made.items() if int(one["settings"]["index"]["creation_date"]) < before}
+        sealed = {index for index, meta in self._metas(pattern).items() if "receipt" in meta} if old else set()
+        for index in old - sealed - self._building.keys():
+            self.drop(index)
+
+    def _keep_aliases(self, index: str, aliases: list[str]) -> None:
+        """Let aliases of a lost version stand until it is built again: deleting an index deletes its aliases."""
+        lost = self._lost(index)
+        if self._cluster.ask("GET", f"/{lost}/_alias", absent=None) is None:
+            self._cluster.ask("PUT", f"/{lost}", {"settings": {"number_of_shards": 1, "number_of_replicas": 0}})
+        self._cluster.ask("POST", f"/{lost}/_close")
+        self._move(aliases, self._version(index), lost)
+
+    def _take_back(self, index: str) -> None:
+        """Point the aliases of a lost version at it again."""
+        lost = self._lost(index)
+        found = self._cluster.ask("GET", f"/{lost}/_alias", absent=None)
+        if found is not None:
+            self._move(sorted(found[lost]["aliases"]), lost, self._version(index))
+            self._delete(lost)
+
+    def _move(self, aliases: list[str], source: str, target: str) -> None:
+        steps = [
+            {action: {"index": name, "alias": alias}}
+            for alias in aliases
+            for action, name in (("remove", source), ("add", target))
+        ]
+        if steps:
+            self._cluster.ask("POST", "/_aliases", {"actions": steps})
+
+
+def _name(physical: str) -> str:
+    """Name the version or alias behind a name in the cluster."""
+    return physical.partition(".")[2]

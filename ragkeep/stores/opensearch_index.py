@@ -1,0 +1,195 @@
+"""What an OpenSearch index of ours looks like, and a chunk on its way into one.
+
+Words are cut here, by our own analysis, and go in as a field that is only split at spaces, one field a workspace: so
+word statistics are a workspace's own, and both stores rank alike. Lucene keeps a text's length in one byte, exact up to
+40 words and to 4 bits beyond: scores of longer texts differ from the embedded store's by some per cent, see
+docs/adr/0005-opensearch.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import orjson
+
+from ..analysis import K1, VERSION, B, terms
+from ..errors import StoreError
+from ..types import Chunk, EmbeddedBatch, content_id
+from .opensearch_client import BUSY, Cluster, Refused, advise, describe_error
+from .segment import FILTERS, pack
+
+FORMAT = 1
+"""Raise it when the mapping changes: indexes are built anew."""
+BATCH_BYTES = 5_000_000
+_MAX_WORD = 120
+_PAGE = 10_000
+_BULK = "_bulk?filter_path=errors,items.create.status,items.create.error"
+
+Line = tuple[str, bytes]
+"""A chunk's id and its two lines of a bulk request."""
+
+
+def definition(dim: int, *, shards: int) -> dict[str, Any]:
+    """Settings and mapping of a new version: nothing is refreshed or copied while it is loaded."""
+    keyword = {"type": "keyword", "doc_values": False}
+    fields = dict.fromkeys((*FILTERS, "workspace"), keyword)
+    return {
+        "settings": {
+            "index": {
+                "knn": True,
+                # a scan of an index with derived sources spoils later vector searches (OpenSearch 3)
+                "knn.derived_source.enabled": False,
+                "number_of_shards": shards,
+                "number_of_replicas": 0,
+                "refresh_interval": "-1",
+                "mapping.total_fields.limit": 100_000,
+                "similarity": {"words": {"type": "BM25", "k1": K1, "b": B}},
+            }
+        },
+        "mappings": {
+            "_meta": {"dim": dim, "analysis": VERSION, "format": FORMAT, "finished": False},
+            "_source": {"enabled": False},
+            "dynamic": "strict",
+            "dynamic_templates": [{"words": {"path_match": "words.*", "mapping": _WORDS}}],
+            "properties": {
+                **fields,
+                "id": {"type": "keyword", "index": False},
+                "row": {"type": "keyword", "index": False, "doc_values": False, "store": True},
+                "words": {"type": "object", "dynamic": True},
+                "vector": _vector(dim),
+            },
+        },
+    }
+
+
+_WORDS = {"type": "text", "analyzer": "whitespace", "similarity": "words", "index_options": "freqs"}
+
+
+def _vector(dim: int) -> dict[str, Any]:
+    # rows have unit length, so the inner product is the cosine, without two square roots a comparison
+    method = {
+        "name": "hnsw",
+        "engine": "lucene",
+        "space_type": "innerproduct",
+        "parameters": {"m": 16, "ef_construction": 100},
+    }
+    return {"type": "knn_vector", "dimension": dim, "method": method}
+
+
+def words(text: str) -> list[str]:
+    """List the search terms of a text as the index can hold them: no spaces inside, none cut by the tokenizer."""
+    return [t if len(t) <= _MAX_WORD and t.split() == [t] else content_id(t) for t in terms(text)]
+
+
+def bulk_lines(batch: EmbeddedBatch) -> Iterator[Line]:
+    """Yield each chunk as an action and a document. Raises StoreError on a text that is no Unicode."""
+    vectors = np.ascontiguousarray(batch.vectors, np.float32)
+    for chunk, vector in zip(batch.chunks, vectors, strict=True):
+        try:
+            yield chunk.id, _lines(chunk, vector)
+        except TypeError as error:
+            raise StoreError(f"chunk {chunk.id} of {chunk.uri} cannot be written as JSON: {error}") from None
+
+
+def _lines(chunk: Chunk, vector: Any) -> bytes:
+    document = {name: getattr(chunk, name) for name in FILTERS} | {
+        "id": chunk.id,
+        "workspace": chunk.workspace,
+        "words": {chunk.workspace: " ".join(words(chunk.embed_text))},
+        "row": pack(chunk).decode(),
+        "vector": vector,
+    }
+    action = orjson.dumps({"create": {"_id": chunk.id}})
+    return action + b"\n" + orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n"
+
+
+def write_chunks(cluster: Cluster, index: str, batch: EmbeddedBatch) -> int:
+    """Write what is not there yet, some megabytes a request; return how many were new. Raises StoreError."""
+    new, size, lines = 0, 0, list[Line]()
+    for line in bulk_lines(batch):
+        if lines and size + len(line[1]) > BATCH_BYTES:
+            new += _send(cluster, index, lines)
+            size, lines = 0, []
+        lines.append(line)
+        size += len(line[1])
+    return new + (_send(cluster, index, lines) if lines else 0)
+
+
+def _send(cluster: Cluster, index: str, lines: list[Line]) -> int:
+    """Write one request's chunks, those again that the cluster was too busy for; nothing is left out."""
+    new, waiting = 0, lines
+
+    def once() -> None:
+        nonlocal new, waiting
+        answer = cluster.ask("POST", f"/{index}/{_BULK}", b"".join(line for _, line in waiting))
+        again = []
+        for line, item in zip(waiting, answer["items"], strict=True):
+            status, error = item["create"]["status"], item["create"].get("error")
+            if status == 201:
+                new += 1
+            elif status in BUSY:
+                again.append(line)
+            elif status != 409:  # 409: written before, by an earlier try or an earlier night
+                advice = advise(status, describe_error(error))
+                raise StoreError(f"chunk {line[0]} was not written: OpenSearch {advice}")
+        waiting = again
+        if again:
+            reason = describe_error(error or "no reason given")
+            raise Refused(f"OpenSearch {advise(429, f'{len(again)} chunks turned away, the last one: {reason}')}", 429)
+
+    cluster.patiently(once)
+    return new
+
+
+def settle(cluster: Cluster, index: str, *, dim: int, replicas: int) -> None:
+    """Make one segment a shard of what was written, read it once, then copy it to other nodes as far as there are any."""
+    cluster.ask("POST", f"/{index}/_refresh")
+    _merge(cluster, index)
+    near = {"knn": {"vector": {"vector": [1.0] + [0.0] * (dim - 1), "k": 100}}}
+    cluster.ask("POST", f"/{index}/_search", {"query": near, "size": 1, "track_total_hits": False})
+    cluster.ask("PUT", f"/{index}/_settings", {"index.auto_expand_replicas": f"0-{replicas}"})
+    # not a condition: with a node away the version is whole all the same, and is copied when that is back
+    cluster.ask("GET", f"/_cluster/health/{index}?wait_for_status=green&timeout=30s", absent=None, timeout_s=60)
+    cluster.ask("POST", f"/{index}/_refresh")
+
+
+def _merge(cluster: Cluster, index: str) -> None:
+    """Merge to one segment as a task of the server: it takes minutes on a large index, longer than proxies wait."""
+    task = cluster.ask("POST", f"/{index}/_forcemerge?max_num_segments=1&wait_for_completion=false")["task"]
+    wait_s = 0.02
+    while True:
+        state = cluster.patiently(lambda: cluster.ask("GET", f"/_tasks/{task}"))
+        if state["completed"]:
+            break
+        time.sleep(wait_s)
+        wait_s = min(2 * wait_s, 2.0)
+    failed = state.get("error") or state.get("response", {}).get("failures")
+    if failed:
+        reason = describe_error(failed[0] if isinstance(failed, list) else failed)
+        raise StoreError(f"index {index} could not be merged ({reason}): run again; nothing live was touched")
+
+
+def scan_ids(cluster: Cluster, index: str) -> Iterator[str]:
+    """Yield every chunk id as of now, whatever is written or dropped meanwhile."""
+    scan = cluster.ask("POST", f"/{index}/_search/point_in_time?keep_alive=5m")["pit_id"]
+    after: list[str] = []
+    try:
+        while True:
+            page: dict[str, Any] = {
+                "pit": {"id": scan, "keep_alive": "5m"},
+                "size": _PAGE,
+                "sort": [{"id": "asc"}],
+                "stored_fields": "_none_",
+                "track_total_hits": False,
+                **({"search_after": after} if after else {}),
+            }
+            hits = cluster.ask("POST", "/_search?filter_path=hits.hits.sort", page).get("hits", {}).get("hits", [])
+            yield from (hit["sort"][0] for hit in hits)
+            if len(hits) < _PAGE:
+                return
+            after = hits[-1]["sort"]
+    finally:
+        cluster.ask("DELETE", "/_search/point_in_time", {"pit_id": [scan]}, absent=None)
