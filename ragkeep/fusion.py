@@ -16,6 +16,7 @@ from .types import Fusion, Legs
 Scores = NDArray[np.float32]
 
 _RRF_K = 60
+_RUNNERS_UP, _LEAST = 9, 0.05
 WEIGHTS = tuple(step / 20 for step in range(21))
 """What `tune_weight` tries; 0 and 1, the single legs, are among them."""
 
@@ -33,7 +34,8 @@ def fuse_scores(vector: Scores, keyword: Scores, fusion: Fusion) -> Scores:
         near, worded = _reciprocal_ranks(vector), np.where(keyword > 0, _reciprocal_ranks(keyword), 0)
     else:
         near, worded = _spread(vector), _share(keyword)
-    return (fusion.weight * near + (1 - fusion.weight) * worded).astype(np.float32)
+    weight = fusion.weight if fusion.method == "rrf" else _yielding(fusion.weight, worded)
+    return (weight * near + (1 - weight) * worded).astype(np.float32)
 
 
 def ranking(scores: Scores, k: int) -> NDArray[np.intp]:
@@ -55,6 +57,21 @@ def _share(scores: Scores) -> Scores:
     # from 0, not from the lowest candidate: 0 is what a chunk without any of the words has
     high = scores.max()
     return scores / high if high > 0 else scores
+
+
+def _yielding(weight: float, worded: Scores) -> float:
+    """Take weight from the vector leg where the keyword leg stands by one chunk alone.
+
+    A word that a single chunk holds is a lookup: an embedder puts something else first with full confidence, for it
+    always has a nearest. How alone the best stands is one less the mean share of the next nine; its cube leaves
+    ordinary questions (0.2 to 0.5) nearly as they are. Odds are scaled, so that a single leg stays one.
+    """
+    runners_up = np.sort(worded)[::-1][1 : _RUNNERS_UP + 1]
+    if not 0 < weight < 1 or not worded.any():
+        return weight
+    alone = 1 - float(runners_up.sum()) / _RUNNERS_UP
+    near = weight * max(1 - alone**3, _LEAST)
+    return near / (near + 1 - weight)
 
 
 def _reciprocal_ranks(scores: Scores) -> Scores:

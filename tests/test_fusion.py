@@ -46,6 +46,16 @@ def test_the_scale_of_bm25_does_not_matter(rows: list[tuple[float, float]], scal
     assert fuse(scaled, Fusion("convex", weight)) == pytest.approx(want, abs=1e-4)
 
 
+def test_the_only_chunk_with_the_word_comes_first_whatever_the_embedder_prefers() -> None:
+    lookup = legs([(0.31 - n / 100, 0.0) for n in range(20)] + [(0.05, 4.2)])
+    assert ranking(fuse(lookup, Fusion("convex", 0.8)), 3).tolist() == [20, 0, 1]
+
+
+def test_words_that_many_chunks_hold_leave_the_weight_alone() -> None:
+    common = legs([(0.5 - n / 50, 4.0 - n / 100) for n in range(20)] + [(0.1, 4.2)])
+    assert ranking(fuse(common, Fusion("convex", 0.8)), 1).tolist() == [0]
+
+
 @given(st.lists(SCORE, max_size=50), st.integers(0, 60))
 def test_ranking_is_a_stable_sort_cut_at_k(scores: list[float], k: int) -> None:
     want = sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:k]
