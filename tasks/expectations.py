@@ -7,6 +7,7 @@ compact frame of facts about each row (see tasks/text_facts.py), never the texts
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import warnings
@@ -120,6 +121,7 @@ def _at_most(column: str, limit: float, reason: str, *, severity: str = "warning
 def _library() -> Any:
     """Import Great Expectations with its telemetry off, and keep its deprecation warnings to itself."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)  # it tells of every folder it makes
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import great_expectations
