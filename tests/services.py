@@ -53,11 +53,18 @@ def own_opensearch(*, nodes: int = 3, secure: bool = False) -> Iterator[Cluster]
 
 
 def start(cluster: Cluster, *, nodes: int, secure: bool) -> None:
-    """Start a cluster on free ports, or skip the test with the reason; with RAGKEEP_CI=1 fail instead."""
+    """Start a cluster on free ports."""
     http_ports, transport_ports = choose_ports(nodes, 0)
     settings = ClusterSettings(http_ports, transport_ports, secure=secure, heap="512m", jvm=QUICK)
-    try:
+    with skipping_what_is_unavailable():
         cluster.up(settings, timeout_s=240)
+
+
+@contextmanager
+def skipping_what_is_unavailable() -> Iterator[None]:
+    """Skip the test, with the reason, when this machine lacks what a server needs; with RAGKEEP_CI=1 fail instead."""
+    try:
+        yield
     except Unavailable as error:
         if os.environ.get("RAGKEEP_CI") == "1":
             pytest.fail(f"in CI nothing is skipped: {error}", pytrace=False)

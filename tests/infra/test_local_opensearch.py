@@ -221,6 +221,15 @@ def test_servers_end_with_the_session_even_when_it_is_killed(tmp_path: Path) -> 
     assert not folder.parent.exists()
 
 
+@pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])
+def test_what_this_machine_lacks_is_skipped_but_not_in_ci(
+    monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setenv("RAGKEEP_CI", ci)
+    with pytest.raises(outcome, match="no JDK"), services.skipping_what_is_unavailable():
+        raise Unavailable("no JDK 21 or newer")
+
+
 def test_a_process_is_not_mistaken_for_a_later_one_with_its_id() -> None:
     this = ServerProcess(os.getpid(), started=1)
     assert not this.alive()

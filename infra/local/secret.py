@@ -1,0 +1,16 @@
+"""Passwords of local servers: from the environment or made up, kept in a file that only this user can read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from .processes import replace_text
+
+
+def secret(path: Path, variable: str) -> str:
+    """Return what the file holds; a new one is filled from the environment variable, or at random."""
+    if not path.exists():
+        replace_text(path, (os.environ.get(variable) or secrets.token_urlsafe(18)) + "\n", mode=0o600)
+    return path.read_text(encoding="utf-8").strip()

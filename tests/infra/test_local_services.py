@@ -1,0 +1,87 @@
+"""The starters of PostgreSQL and S3: real servers that keep their data, and let nobody in without the password."""
+
+import http.client
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from infra.local import postgres, s3
+from infra.local.errors import LocalError
+from infra.local.single import Server, Service, run
+from tests import services
+
+
+@contextmanager
+def started(service: Service, folder: Path) -> Iterator[Server]:
+    server = Server(service, folder)
+    try:
+        with services.skipping_what_is_unavailable():
+            server.up(0)
+        yield server
+    finally:
+        server.down(wipe=True)
+
+
+def query(url: str, sql: str) -> str:
+    psql = [str(postgres.programs() / "psql"), url, "--no-psqlrc", "--tuples-only", "--no-align", "--command", sql]
+    ran = subprocess.run(psql, capture_output=True, text=True, env={**os.environ, "PGCONNECT_TIMEOUT": "10"})
+    return (ran.stdout + ran.stderr).strip()
+
+
+def test_postgres_has_vectors_and_keeps_its_data(tmp_path: Path) -> None:
+    with started(postgres.SERVICE, tmp_path / "data") as server:
+        url = server.settings()["POSTGRES_URL"]
+        assert query(url, "select '[1,2]'::vector <-> '[4,6]'") == "5"
+        query(url, "create table kept as select 7 as n")
+        server.down(wipe=False)
+        server.up(server.port)
+        assert query(url, "select n from kept") == "7"
+        assert "password authentication failed" in query(url.replace("ragkeep:", "ragkeep:wrong"), "select 1")
+
+
+@pytest.mark.slow  # builds the gateway where that has not been done
+def test_s3_answers_only_who_signs(tmp_path: Path) -> None:
+    with started(s3.SERVICE, tmp_path / "data") as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection.request("GET", "/bucket/object")
+        assert connection.getresponse().status == 403
+        connection.close()
+        assert server.settings()["AWS_ENDPOINT_URL_S3"] == f"http://127.0.0.1:{server.port}"
+
+
+SLEEPER = Service(
+    "sleeper",
+    port=1,
+    prepare=lambda _: None,
+    command=lambda _, port: ["sh", "-c", "echo no room for it; exit 1"],
+    environment=lambda _: {},
+    settings=lambda _, port: {},
+)
+
+
+def test_a_server_that_ends_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match="sleeper ended: no room for it"):
+        Server(SLEEPER, tmp_path / "data").up(0)
+
+
+def test_a_taken_port_and_a_missing_server_are_one_clear_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert run(SLEEPER, "", ["up", "--port", str(port), "--data", str(tmp_path / "data")]) == 1
+    assert capsys.readouterr().err == (
+        f"error: port {port} is taken: choose another with --port, or --port 0 for any free one\n"
+    )
+    for command in ("status", "env"):
+        assert run(SLEEPER, "", [command, "--data", str(tmp_path / "none")]) == 1
+        assert capsys.readouterr().err.startswith("error: ")
+    assert run(SLEEPER, "", ["down", "--data", str(tmp_path / "none")]) == 0
+
+
+def test_passwords_are_for_their_owner_only(tmp_path: Path) -> None:
+    with started(postgres.SERVICE, tmp_path / "data"):
+        assert (tmp_path / "data" / "password").stat().st_mode & 0o077 == 0
