@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from infra.local import postgres
+from infra.local import s3 as s3_starter
 from infra.local.opensearch.client import Access
 from tests import services
 
@@ -28,3 +30,15 @@ def opensearch() -> Access:
 def secure_opensearch() -> Access:
     """URLs, user, password and CA file of a real OpenSearch with TLS and users."""
     return services.shared_opensearch(secure=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> str:
+    """URL of a real PostgreSQL with pgvector; a test makes a schema of its own."""
+    return services.shared(postgres.SERVICE)["POSTGRES_URL"]
+
+
+@pytest.fixture(scope="session")
+def s3() -> dict[str, str]:
+    """Environment variables for clients of a real S3 endpoint, keys included; a test makes a bucket of its own."""
+    return services.shared(s3_starter.SERVICE)

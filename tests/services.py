@@ -17,11 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from infra.local import postgres, s3
 from infra.local.errors import Unavailable
 from infra.local.opensearch.client import Access
 from infra.local.opensearch.cluster import Cluster, choose_ports
 from infra.local.opensearch.node import QUICK, ClusterSettings
 from infra.local.processes import locked
+from infra.local.single import Server, Service
 
 ROOT = Path(__file__).parent.parent
 SESSION = "RAGKEEP_TEST_SESSION"
@@ -31,19 +33,27 @@ SESSION = "RAGKEEP_TEST_SESSION"
 def shared_opensearch(*, secure: bool = False) -> Access:
     """A cluster of one node that all tests of the session share; they must use index names of their own."""
     folder = session_folder() / ("opensearch-secure" if secure else "opensearch")
-    with locked(session_folder() / "lock"):
-        watch()
+    watch()
+    with locked(session_folder() / f"{folder.name}.lock"):
         cluster = Cluster(folder)
         if not cluster.running():
             start(cluster, nodes=1, secure=secure)
     return cluster.access()
 
 
+def shared(service: Service) -> dict[str, str]:
+    """Settings of a server, PostgreSQL or S3, that all tests of the session share; they must use names of their own."""
+    watch()
+    server = Server(service, session_folder() / service.name)
+    with skipping_what_is_unavailable():
+        server.up(0)
+    return server.settings()
+
+
 @contextmanager
 def own_opensearch(*, nodes: int = 3, secure: bool = False) -> Iterator[Cluster]:
     """A cluster for one test, which may kill its nodes and bring them back."""
-    with locked(session_folder() / "lock"):
-        watch()
+    watch()
     cluster = Cluster(session_folder() / f"own-{uuid.uuid4().hex}")
     try:
         start(cluster, nodes=nodes, secure=secure)
@@ -80,13 +90,17 @@ def stop_all() -> None:
     """Stop the session's servers and remove their data."""
     for state in session_folder().glob("*/cluster.json"):
         Cluster(state.parent).down(wipe=True)
+    for service in (postgres.SERVICE, s3.SERVICE):
+        Server(service, session_folder() / service.name).down(wipe=True)
     shutil.rmtree(session_folder(), ignore_errors=True)
 
 
 def watch() -> None:
     """Start the session's watcher, if it has none yet."""
     mark = session_folder() / "watched"
-    if not mark.exists():
+    with locked(session_folder() / "lock"):
+        if mark.exists():
+            return
         command = [sys.executable, "-m", "tests.services", os.environ[SESSION]]
         quiet = subprocess.DEVNULL
         child = subprocess.Popen(command, cwd=ROOT, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)

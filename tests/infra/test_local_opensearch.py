@@ -55,6 +55,7 @@ def test_status_and_env_tell_what_a_client_needs(opensearch: Access, capsys: pyt
     said = capsys.readouterr().out
     assert "green, 1 node(s)" in said or "yellow, 1 node(s)" in said
     assert f"export OPENSEARCH_URL={opensearch.urls[0]}\n" in said
+    assert f'opensearch: {{"hosts": ["{opensearch.urls[0]}"]}}\n' in said
 
 
 @pytest.mark.slow

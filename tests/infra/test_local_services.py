@@ -54,8 +54,8 @@ def test_s3_answers_only_who_signs(tmp_path: Path) -> None:
         assert server.settings()["AWS_ENDPOINT_URL_S3"] == f"http://127.0.0.1:{server.port}"
 
 
-SLEEPER = Service(
-    "sleeper",
+BROKEN = Service(
+    "broken",
     port=1,
     prepare=lambda _: None,
     command=lambda _, port: ["sh", "-c", "echo no room for it; exit 1"],
@@ -65,21 +65,26 @@ SLEEPER = Service(
 
 
 def test_a_server_that_ends_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(LocalError, match="sleeper ended: no room for it"):
-        Server(SLEEPER, tmp_path / "data").up(0)
+    with pytest.raises(LocalError, match="broken ended: no room for it"):
+        Server(BROKEN, tmp_path / "data").up(0)
 
 
 def test_a_taken_port_and_a_missing_server_are_one_clear_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        assert run(SLEEPER, "", ["up", "--port", str(port), "--data", str(tmp_path / "data")]) == 1
+        assert run(BROKEN, "", ["up", "--port", str(port), "--data", str(tmp_path / "data")]) == 1
     assert capsys.readouterr().err == (
         f"error: port {port} is taken: choose another with --port, or --port 0 for any free one\n"
     )
     for command in ("status", "env"):
-        assert run(SLEEPER, "", [command, "--data", str(tmp_path / "none")]) == 1
+        assert run(BROKEN, "", [command, "--data", str(tmp_path / "none")]) == 1
         assert capsys.readouterr().err.startswith("error: ")
-    assert run(SLEEPER, "", ["down", "--data", str(tmp_path / "none")]) == 0
+    assert run(BROKEN, "", ["down", "--data", str(tmp_path / "none")]) == 0
+
+
+def test_a_session_shares_one_server(postgres_url: str) -> None:
+    assert query(postgres_url, "select 1") == "1"
+    assert services.shared(postgres.SERVICE)["POSTGRES_URL"] == postgres_url
 
 
 def test_passwords_are_for_their_owner_only(tmp_path: Path) -> None:

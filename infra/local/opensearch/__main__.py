@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 import time
@@ -18,7 +19,7 @@ from .node import QUICK, ClusterSettings
 
 EPILOG = """Transport ports lie 100 above the HTTP ports. The first start fetches 140 MB with Maven, 190 MB with --secure.
 RAGKEEP_OPENSEARCH_HOME says where all is kept (default: ~/.cache/ragkeep/opensearch), OPENSEARCH_JAVA_HOME which JDK
-runs it (21 or newer), OPENSEARCH_ADMIN_PASSWORD the password of a new secured cluster (default: a random one)."""
+runs it (21 or newer), RAGKEEP_OPENSEARCH_PASSWORD the password of a new secured cluster (default: a random one)."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,8 +64,12 @@ def _summary(health: dict[str, Any]) -> str:
 def _env(options: argparse.Namespace) -> int:
     access = Cluster(options.data).access()
     values = {"OPENSEARCH_URL": ",".join(access.urls)}
+    section: dict[str, object] = {"hosts": access.urls}
     if access.ca:
-        values |= {"OPENSEARCH_USER": access.user, "OPENSEARCH_PASSWORD": access.password, "OPENSEARCH_CA": access.ca}
+        values |= {"OPENSEARCH_USER": access.user, "OPENSEARCH_CA": access.ca}
+        values["RAGKEEP_OPENSEARCH_PASSWORD"] = access.password  # the only one that ragkeep itself reads
+        section |= {"user": access.user, "ca": access.ca}
+    sys.stdout.write(f"# params.yaml, in the section index: opensearch: {json.dumps(section)}\n")
     for name, value in values.items():
         sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
     return 0
@@ -103,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--heap", default="512m", help="of each node; default: 512m")
     up.add_argument("--jvm", default=QUICK, help=f"more Java options; default, for quick starts: --jvm='{QUICK}'")
     _command(commands, "status", _status, "show the nodes and the health; exit code 1 when down")
-    _command(commands, "env", _env, "print what a client needs, for eval in a shell")
+    _command(commands, "env", _env, "print what a client needs, for eval in a shell and for params.yaml")
     _command(commands, "down", _down, "stop").add_argument("--wipe", action="store_true", help="and remove all data")
     start = _command(commands, "start-node", _start_node, "bring a killed node back")
     for node in (_command(commands, "kill-node", _kill_node, "kill -9 a node"), start):

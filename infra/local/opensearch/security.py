@@ -36,7 +36,7 @@ authorityKeyIdentifier = keyid
 def make_security(folder: Path, home: Path, java: Path) -> None:
     """Fill a folder with ca.pem, node.pem, node.key, the password file and the plugin's settings; nothing if it exists.
 
-    The password is OPENSEARCH_ADMIN_PASSWORD, or a random one. Raises Unavailable without openssl.
+    The password is RAGKEEP_OPENSEARCH_PASSWORD, or a random one. Raises Unavailable without openssl.
     """
     if folder.exists():
         return
@@ -45,7 +45,7 @@ def make_security(folder: Path, home: Path, java: Path) -> None:
         new = Path(made) / "security"
         new.mkdir(mode=0o700)
         _make_certificates(new)
-        password = os.environ.get("OPENSEARCH_ADMIN_PASSWORD") or secrets.token_urlsafe(18)
+        password = os.environ.get("RAGKEEP_OPENSEARCH_PASSWORD") or secrets.token_urlsafe(18)
         _write_private(new / "password", password)
         _make_settings(new / "settings", home, _hashed(password, home, java))
         new.rename(folder)
