@@ -9,7 +9,9 @@ docs/adr/0005-opensearch.md.
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,13 +53,15 @@ def definition(dim: int, *, shards: int) -> dict[str, Any]:
         },
         "mappings": {
             "_meta": {"dim": dim, "analysis": VERSION, "format": FORMAT, "finished": False},
-            "_source": {"enabled": False},
+            # a chunk is in `row`, its vector in the graph's file; the copy the server would keep to send single writes
+            # to replicas is two thirds of the disk, and replicas are made after the last write, from whole files
+            "_source": {"enabled": False, "recovery_source_enabled": False},
             "dynamic": "strict",
             "dynamic_templates": [{"words": {"path_match": "words.*", "mapping": _WORDS}}],
             "properties": {
                 **fields,
                 "id": {"type": "keyword", "index": False},
-                "row": {"type": "keyword", "index": False, "doc_values": False, "store": True},
+                "row": {"type": "binary", "doc_values": True},
                 "words": {"type": "object", "dynamic": True},
                 "vector": _vector(dim),
             },
@@ -84,6 +88,12 @@ def words(text: str) -> list[str]:
     return [t if len(t) <= _MAX_WORD and t.split() == [t] else content_id(t) for t in terms(text)]
 
 
+@lru_cache(maxsize=1 << 17)
+def _field(piece: str) -> str:
+    # no term spans a space, so a text's terms are those of its pieces; most pieces come again
+    return " ".join(words(piece))
+
+
 def bulk_lines(batch: EmbeddedBatch) -> Iterator[Line]:
     """Yield each chunk as an action and a document. Raises StoreError on a text that is no Unicode."""
     vectors = np.ascontiguousarray(batch.vectors, np.float32)
@@ -98,8 +108,8 @@ def _lines(chunk: Chunk, vector: Any) -> bytes:
     document = {name: getattr(chunk, name) for name in FILTERS} | {
         "id": chunk.id,
         "workspace": chunk.workspace,
-        "words": {chunk.workspace: " ".join(words(chunk.embed_text))},
-        "row": pack(chunk).decode(),
+        "words": {chunk.workspace: " ".join(map(_field, chunk.embed_text.split()))},
+        "row": b64encode(pack(chunk)).decode(),
         "vector": vector,
     }
     action = orjson.dumps({"create": {"_id": chunk.id}})
@@ -148,6 +158,7 @@ def settle(cluster: Cluster, index: str, *, dim: int, replicas: int) -> None:
     """Make one segment a shard of what was written, read it once, then copy it to other nodes as far as there are any."""
     cluster.ask("POST", f"/{index}/_refresh")
     _merge(cluster, index)
+    cluster.ask("POST", f"/{index}/_flush")
     near = {"knn": {"vector": {"vector": [1.0] + [0.0] * (dim - 1), "k": 100}}}
     cluster.ask("POST", f"/{index}/_search", {"query": near, "size": 1, "track_total_hits": False})
     cluster.ask("PUT", f"/{index}/_settings", {"index.auto_expand_replicas": f"0-{replicas}"})

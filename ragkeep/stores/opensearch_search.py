@@ -9,6 +9,7 @@ is parsed.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections import Counter
 from typing import Any
 
@@ -48,7 +49,8 @@ def body(query: Query, *, rows: bool, shards: int) -> bytes:
         "size": size,
         "sort": _SORT,
         "track_total_hits": False,
-        "stored_fields": ["row"] if rows else "_none_",
+        "stored_fields": "_none_",
+        **({"docvalue_fields": ["row"]} if rows else {}),
     }
     return orjson.dumps(search, option=orjson.OPT_SERIALIZE_NUMPY)
 
@@ -142,7 +144,7 @@ def _id(hit: Found) -> str:
 
 
 def _chunk(hit: Found) -> Chunk:
-    return unpack(hit["fields"]["row"][0].encode())
+    return unpack(b64decode(hit["fields"]["row"][0] + "=="))  # told without padding
 
 
 def _cosine(score: float) -> float:

@@ -6,19 +6,15 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-import pytest
-
 from ragkeep.backends import STORES, load
 from ragkeep.config import IndexParams, OpenSearchParams
 from ragkeep.stores.opensearch import OpenSearchStore
+from tests import services
 
 
 def running() -> str:
-    """Where a server runs; skips the test where none does."""
-    url = os.environ.get("RAGKEEP_TEST_OPENSEARCH", "")
-    if not url:
-        pytest.skip("no OpenSearch: set RAGKEEP_TEST_OPENSEARCH to the URL of one")
-    return url
+    """Where a server runs: RAGKEEP_TEST_OPENSEARCH, or one that is started; skips the test where that cannot be."""
+    return os.environ.get("RAGKEEP_TEST_OPENSEARCH") or services.shared_opensearch().urls[0]
 
 
 @contextmanager

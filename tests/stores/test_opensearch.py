@@ -1,0 +1,239 @@
+"""The OpenSearch store against a real server: what the contract does not ask of every store."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ragkeep.config import load_params
+from ragkeep.errors import ConfigError, IndexMissing, StoreError
+from ragkeep.stores import opensearch
+from ragkeep.stores.memory import MemoryStore
+from ragkeep.stores.opensearch import OpenSearchStore
+from ragkeep.stores.segment import FILTERS
+from ragkeep.types import Chunk, EmbeddedBatch, Fusion, IndexVersion, Query, content_id, ids_digest
+from tests.stores.building import DIM, build, chunk_batch
+from tests.stores.clusters import own_store
+
+
+@pytest.fixture
+def store() -> Iterator[OpenSearchStore]:
+    with own_store() as made:
+        yield made
+
+
+def texts_batch(texts: list[str], *, workspace: str = "default", seed: int = 5) -> EmbeddedBatch:
+    chunks = tuple(
+        Chunk(
+            id=content_id(workspace, str(i), text), document_id=f"d{i}", uri=f"docs/{i % 4}.md", source="docs",
+            workspace=workspace, text=text, span=(0, len(text)), lines=(1, 1), kind="prose", language="en",
+        )
+        for i, text in enumerate(texts)
+    )  # fmt: skip
+    return EmbeddedBatch(chunks, unit(len(texts), seed))
+
+
+def unit(n: int, seed: int) -> np.ndarray:  # type: ignore[type-arg]
+    vectors = np.random.default_rng(seed).normal(size=(n, DIM)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def random_texts(n: int, *, words: int, seed: int = 1) -> list[str]:
+    rng = np.random.default_rng(seed)
+    vocabulary = [f"word{i}" for i in range(60)]
+    weights = 1 / np.arange(1, 61)
+    lengths = rng.integers(1, words, size=n)
+    return [" ".join(rng.choice(vocabulary, size, p=weights / weights.sum())) for size in lengths]
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_hybrid_ranks_as_the_reference_does_at_any_weight(shards: int) -> None:
+    batch, reference = texts_batch(random_texts(300, words=35)), MemoryStore()
+    build(reference, "docs-1", batch)
+    fusions = [*(Fusion("convex", weight) for weight in (0, 0.25, 0.5, 0.8, 1)), Fusion("rrf", 0.5)]
+    with own_store(shards=shards) as store:
+        build(store, "docs-1", batch)
+        for seed, text in enumerate(random_texts(6, words=6, seed=9)):
+            for fusion in fusions:
+                query = Query(text, vector=unit(1, seed)[0], fusion=fusion, candidates=40)
+                got, want = store.search("docs-1", query), reference.search("docs-1", query)
+                assert [hit.chunk.id for hit in got] == [hit.chunk.id for hit in want]
+                assert [hit.score for hit in got] == pytest.approx([hit.score for hit in want], abs=1e-4)
+
+
+def test_long_texts_score_within_some_per_cent_of_the_reference(store: OpenSearchStore) -> None:
+    batch, reference = texts_batch(random_texts(100, words=600)), MemoryStore()
+    query = Query("word3 word20 word50", vector=unit(1, 1)[0], candidates=100)
+    for each in (store, reference):
+        build(each, "docs-1", batch)
+    got, want = store.legs("docs-1", query), reference.legs("docs-1", query)
+    assert got.ids == want.ids
+    assert got.vector == pytest.approx(want.vector, abs=1e-6)
+    assert got.keyword == pytest.approx(want.keyword, rel=0.08)
+
+
+def test_an_index_that_was_scanned_finds_the_same_vectors(store: OpenSearchStore) -> None:
+    build(store, "docs-1", batch := chunk_batch(300))
+    queries = [Query("", vector=vector, k=20, mode="vector") for vector in batch.vectors[:10]]
+    before = [store.search("docs-1", query) for query in queries]
+    name, ask = store._version("docs-1"), store._cluster.ask
+    page = ask("POST", f"/{name}/_search?scroll=1m", {"size": 50, "query": {"match_all": {}}})
+    while page["hits"]["hits"]:
+        page = ask("POST", "/_search/scroll", {"scroll": "1m", "scroll_id": page["_scroll_id"]})
+    ask("DELETE", "/_search/scroll", {"scroll_id": page["_scroll_id"]})
+    assert len(list(store.ids("docs-1"))) == 300
+    assert [store.search("docs-1", query) for query in queries] == before
+    setting = ask("GET", f"/{name}/_settings?flat_settings=true")[name]["settings"]
+    assert setting["index.knn.derived_source.enabled"] == "false"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[OpenSearchStore]:
+    with own_store() as made:
+        mine, others = texts_batch(["alpha beta"] * 3), texts_batch(["alpha secret"] * 3, workspace="other", seed=6)
+        build(made, "docs-1", mine, others)
+        yield made
+
+
+HOSTILE = ['"', "'", '"}}', "*", "docs OR workspace:other", "{", "\\", "/.*/", '{"match_all":{}}', "x\n{}\n", "other"]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(FILTERS),
+    value=st.one_of(st.sampled_from([*HOSTILE, "docs"]), st.text(max_size=40)),
+    text=st.one_of(st.sampled_from(["alpha secret", *HOSTILE]), st.text(max_size=40)),
+    workspace=st.sampled_from(["default", "nobody", *HOSTILE[:-1]]),
+)
+def test_whatever_is_asked_no_foreign_row_comes(
+    shared: OpenSearchStore, name: str, value: str, text: str, workspace: str
+) -> None:
+    for mode in ("hybrid", "vector", "keyword"):
+        query = Query(text, vector=unit(1, 3)[0], k=9, mode=mode, workspace=workspace, filters={name: value})  # type: ignore[arg-type]
+        for hit in shared.search("docs-1", query):
+            assert (hit.chunk.workspace, getattr(hit.chunk, name)) == ("default", value)
+
+
+def test_a_word_that_lucene_would_cut_or_split_is_found(store: OpenSearchStore) -> None:
+    long, spaced = "x" * 400, "\ufdfa"  # the second becomes several words when it is normalised
+    build(store, "docs-1", texts_batch([f"alpha {long}", f"beta {spaced}", "gamma"]))
+    for word, text in ((long, "alpha"), (spaced, "beta")):
+        hits = store.search("docs-1", Query(word, mode="keyword"))
+        assert [hit.chunk.text.split()[0] for hit in hits] == [text]
+
+
+def test_a_question_of_many_words_is_answered(store: OpenSearchStore) -> None:
+    build(store, "docs-1", texts_batch(["needle in hay"]))
+    question = " ".join(f"other{i} needle" for i in range(3000))
+    assert len(store.search("docs-1", Query(question, vector=unit(1, 1)[0]))) == 1
+
+
+def test_a_sealed_version_takes_no_writes_of_another_process(store: OpenSearchStore) -> None:
+    store.create("docs-1", dim=DIM)
+    other = OpenSearchStore(store._params)
+    other.write("docs-1", chunk_batch(3))
+    store.finish("docs-1")
+    ids = list(store.ids("docs-1"))
+    store.seal(IndexVersion("docs-1", "docs", "opensearch", "hash/1", DIM, 3, ids_digest(ids)))
+    with pytest.raises(StoreError, match="sealed"):
+        other.write("docs-1", chunk_batch(5, salt=1))
+    other.close()
+    assert len(list(store.ids("docs-1"))) == 3
+
+
+def test_a_full_disk_is_named_and_the_live_version_still_answers(store: OpenSearchStore) -> None:
+    build(store, "docs-1", chunk_batch(3))
+    store.swap("docs", "docs-1")
+    store.create("docs-2", dim=DIM)
+    # what the server does when a disk passes the flood-stage watermark
+    block = {"index.blocks.read_only_allow_delete": True}
+    store._cluster.ask("PUT", f"/{store._version('docs-2')}/_settings", block)
+    with pytest.raises(StoreError, match="disk is nearly full"):
+        OpenSearchStore(replace(store._params, patience_s=0)).write("docs-2", chunk_batch(3))
+    assert len(store.search("docs", Query("word1", mode="keyword"))) == 1
+    store.drop("docs-2")
+
+
+def test_a_lost_live_version_is_missing_until_it_is_built_again(store: OpenSearchStore) -> None:
+    build(store, "docs-1", chunk_batch(3))
+    store.swap("docs", "docs-1")
+    meta = store._meta("docs-1")
+    meta.pop("receipt")
+    store._put_meta("docs-1", meta)
+    store.drop("docs-1")
+    with pytest.raises(IndexMissing):
+        store.search("docs", Query("word1", mode="keyword"))
+    assert store.live("docs") == "docs-1"
+    build(store, "docs-2", chunk_batch(4))
+    assert store.swap("docs", "docs-2") == "docs-1"
+    assert len(store.search("docs", Query("word1", mode="keyword"))) == 1
+
+
+def test_builds_that_were_given_up_are_swept(store: OpenSearchStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(store, "docs-1", chunk_batch(3))
+    store.create("docs-2", dim=DIM)
+    monkeypatch.setattr(opensearch, "_STALE_S", -60)
+    other = OpenSearchStore(store._params)
+    other.create("docs-3", dim=DIM)
+    assert set(store._metas(store._version("x")[:-1] + "*")) == {"docs-1", "docs-3"}
+    other.close()
+
+
+def test_an_index_of_another_analysis_is_refused(store: OpenSearchStore) -> None:
+    build(store, "docs-1", chunk_batch(3))
+    store._put_meta("docs-1", {**store._meta("docs-1"), "analysis": "0"})
+    with pytest.raises(StoreError, match="text analysis 0"):
+        store.search("docs-1", Query("word1", mode="keyword"))
+
+
+def test_what_is_no_unicode_is_refused_by_name(store: OpenSearchStore) -> None:
+    store.create("docs-1", dim=DIM)
+    batch = texts_batch(["fine"])
+    bad = replace(batch.chunks[0], text="half \ud800")
+    with pytest.raises(StoreError, match=bad.id):
+        store.write("docs-1", EmbeddedBatch((bad,), batch.vectors))
+
+
+def test_the_environment_chooses_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("sources: [{name: a, path: .}]\nindex: {opensearch: {hosts: ['https://one:9200'], replicas: 2}}\n")
+    monkeypatch.setenv("RAGKEEP_STORE", "opensearch")
+    index = load_params(path).index
+    assert (index.backend, index.opensearch.hosts, index.opensearch.replicas) == ("opensearch", ("https://one:9200",), 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("hosts: []", "hosts is empty"),
+        ("hosts: ['https://me:s3cret@one']", "must not name a user"),
+        ("hosts: ['one:9200']", "must begin with http"),
+        ("prefix: 'A b'", "prefix"),
+        ("timeout_s: 0", "timeout_s must be between"),
+        ("shards: 0", "shards must be between"),
+    ],
+)
+def test_wrong_settings_are_named_and_no_password_is_shown(tmp_path: Path, settings: str, said: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"sources: [{{name: a, path: .}}]\nindex: {{opensearch: {{{settings}}}}}\n")
+    with pytest.raises(ConfigError, match=said) as error:
+        load_params(path)
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_password_is_in_no_repr_and_no_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    password = uuid4().hex
+    monkeypatch.setenv("RAGKEEP_OPENSEARCH_PASSWORD", password)
+    with caplog.at_level(logging.DEBUG), own_store(user="me") as store:
+        build(store, "docs-1", chunk_batch(3))
+        store.swap("docs", "docs-1")
+        shown = f"{store!r} {store._params!r} {vars(store)} {store._cluster._transport!r}"
+        with pytest.raises(IndexMissing) as error:
+            store.search("docs-2", Query("x", mode="keyword"))
+    assert password not in shown + caplog.text + str(error.value)
