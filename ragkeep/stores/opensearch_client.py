@@ -52,7 +52,7 @@ class Cluster:
             connection_class=library.Urllib3HttpConnection,
             serializer=_Json(),
             timeout=params.timeout_s,
-            max_retries=max(params.max_retries, len(params.hosts)),
+            max_retries=max(params.max_retries, len(params.hosts) - 1),
             retry_on_timeout=True,
             pool_maxsize=16,
             http_auth=_credentials(params),

@@ -1,0 +1,285 @@
+"""How the store speaks with a cluster that is busy, gone, or not the one it says: small real servers on this machine."""
+
+import datetime
+import ipaddress
+import json
+import logging
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from ragkeep.config import OpenSearchParams
+from ragkeep.errors import MissingExtra, StoreError
+from ragkeep.stores.opensearch import OpenSearchStore
+from ragkeep.types import Query
+from tests.stores.building import DIM, chunk_batch
+
+Answer = tuple[int, Any]
+META = {"dim": DIM, "analysis": "1", "format": 1, "finished": False}
+MAPPING = {"ragkeep-index.docs-1": {"mappings": {"_meta": META}}}
+
+
+class Stub:
+    """Answers each bulk request with what is next in its script, and remembers the ids it was sent."""
+
+    def __init__(self, *script: Callable[[list[str]], Answer]) -> None:
+        self.script, self.sent = list(script), list[list[str]]()
+
+    def answer(self, path: str, body: bytes) -> Answer:
+        if "/_bulk" not in path:
+            return 200, MAPPING
+        ids = [json.loads(line)["create"]["_id"] for line in body.splitlines()[::2]]
+        self.sent.append(ids)
+        return self.script.pop(0)(ids)
+
+
+def each(*statuses: int) -> Callable[[list[str]], Answer]:
+    """A status for each item, in turn."""
+
+    def answer(ids: list[str]) -> Answer:
+        items = []
+        for number, _ in enumerate(ids):
+            status = statuses[number % len(statuses)]
+            error = {"error": {"type": "made_up_exception", "reason": f"said {status}"}} if status >= 400 else {}
+            items.append({"create": {"status": status, **error}})
+        return 200, {"errors": any(s >= 400 for s in statuses), "items": items}
+
+    return answer
+
+
+def whole(status: int, kind: str = "made_up_exception", reason: str = "no") -> Callable[[list[str]], Answer]:
+    return lambda _: (status, {"error": {"type": kind, "reason": reason}, "status": status})
+
+
+@contextmanager
+def serving(answer: Callable[[str, bytes], Answer], *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Run a server that answers every request by a function; yields its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_one(self) -> None:
+            status, said = answer(self.path, self.rfile.read(int(self.headers.get("content-length", 0))))
+            data = json.dumps(said).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_PUT = do_DELETE = handle_one  # noqa: N815 - http.server's names
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """A client that refuses our certificate is what is tested."""
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@contextmanager
+def store_at(url: str, **settings: Any) -> Iterator[OpenSearchStore]:
+    store = OpenSearchStore(OpenSearchParams(**{"hosts": (url,), "timeout_s": 5.0, "patience_s": 10.0, **settings}))
+    yield store
+    store.close()
+
+
+def test_items_the_cluster_was_too_busy_for_are_sent_again_alone() -> None:
+    stub = Stub(each(201, 429, 503, 409), each(429, 201), each(201))
+    batch = chunk_batch(8)
+    with serving(stub.answer) as url, store_at(url) as store:
+        assert store.write("docs-1", batch) == 6
+    ids = [chunk.id for chunk in batch.chunks]
+    again = [ids[1], ids[2], ids[5], ids[6]]
+    assert stub.sent == [ids, again, [again[0], again[2]]]
+
+
+def test_a_request_turned_away_whole_is_sent_again() -> None:
+    stub = Stub(whole(429), whole(503), each(201))
+    with serving(stub.answer) as url, store_at(url, max_retries=0) as store:
+        assert store.write("docs-1", chunk_batch(4)) == 4
+    assert [len(ids) for ids in stub.sent] == [4, 4, 4]
+
+
+def test_a_chunk_that_cannot_be_written_is_named() -> None:
+    stub = Stub(each(201, 400))
+    batch = chunk_batch(2)
+    with serving(stub.answer) as url, store_at(url) as store, pytest.raises(StoreError, match="said 400") as error:
+        store.write("docs-1", batch)
+    assert batch.chunks[1].id in str(error.value)
+
+
+def test_a_cluster_that_stays_busy_is_an_error_and_nothing_is_taken_for_written() -> None:
+    stub = Stub(*[each(201, 429)] + [each(429)] * 50)
+    busy = pytest.raises(StoreError, match=r"too busy.*said 429")
+    with serving(stub.answer) as url, store_at(url, patience_s=0.6) as store, busy:
+        store.write("docs-1", chunk_batch(2))
+    assert 2 <= len(stub.sent) < 6
+
+
+def test_large_batches_are_cut_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ragkeep.stores.opensearch_index.BATCH_BYTES", 2000)
+    stub = Stub(*[each(201)] * 50)
+    batch = chunk_batch(40)
+    with serving(stub.answer) as url, store_at(url) as store:
+        assert store.write("docs-1", batch) == 40
+    assert len(stub.sent) > 5
+    assert list(chain.from_iterable(stub.sent)) == [chunk.id for chunk in batch.chunks]
+
+
+ERRORS = [
+    (whole(401), "does not know user 'me' or the password: set .*RAGKEEP_OPENSEARCH_PASSWORD"),
+    (whole(403, "security_exception", "no permissions"), "does not let user 'me' do this .*role"),
+    (whole(403, "cluster_block_exception", "blocked by: [FORBIDDEN/8/index write (api)];"), "sealed"),
+    (whole(429, "cluster_block_exception", "[disk usage exceeded flood-stage watermark]"), "disk is nearly full"),
+    (whole(500, "boom", "it fell over"), "answered 500: boom: it fell over"),
+]
+
+
+@pytest.mark.parametrize(("answer", "said"), ERRORS)
+def test_each_refusal_is_one_line_with_the_next_step(
+    answer: Callable[[list[str]], Answer], said: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RAGKEEP_OPENSEARCH_PASSWORD", "s3cret")
+    stub = Stub(*[answer] * 9)
+    with (
+        caplog.at_level(logging.DEBUG),
+        serving(stub.answer) as url,
+        store_at(url, user="me", patience_s=0) as store,
+        pytest.raises(StoreError, match=said) as error,
+    ):
+        store.write("docs-1", chunk_batch(2))
+    assert "\n" not in str(error.value)
+    assert "s3cret" not in str(error.value) + caplog.text
+
+
+def test_nobody_there_is_said() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with store_at(url, patience_s=0) as store:
+        with pytest.raises(StoreError, match=r"cannot be reached \(connection refused\): is it running"):
+            store.create("docs-1", dim=DIM)
+        with pytest.raises(StoreError, match="cannot be reached"):
+            store.search("docs", Query("x", mode="keyword"))
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_forever() -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(20)
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        late = pytest.raises(StoreError, match=r"did not answer within 0\.2 s")
+        with store_at(url, timeout_s=0.2, max_retries=0, patience_s=0) as store, late:
+            store.versions("docs")
+
+
+def test_the_next_node_is_asked_when_one_is_gone() -> None:
+    with serving(lambda *_: (200, MAPPING)) as url, store_at(url, hosts=("http://127.0.0.1:9", url)) as store:
+        for _ in range(4):
+            assert store._meta("docs-1") == META
+
+
+def certificate(folder: Path, *, days: int) -> ssl.SSLContext:
+    """A certificate that signs itself, valid until `days` from now."""
+    pytest.importorskip("cryptography", reason="making certificates needs the package cryptography")
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "stub")])
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=30))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / "cert.pem").write_bytes(made.public_bytes(pem))
+    plain = serialization.NoEncryption()
+    (folder / "key.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
+
+
+@pytest.mark.parametrize(
+    ("days", "known", "said"),
+    [
+        (9, True, None),
+        (9, False, "signed by nobody in the system's certificates: set index.opensearch.ca"),
+        (-1, True, "has expired: renew it on the cluster"),
+    ],
+)
+def test_a_certificate_is_checked(tmp_path: Path, days: int, known: bool, said: str | None) -> None:
+    tls = certificate(tmp_path, days=days)
+    ca = str(tmp_path / "cert.pem") if known else ""
+    with serving(lambda *_: (200, MAPPING), tls=tls) as url, store_at(url, ca=ca) as store:
+        if said is None:
+            assert store._meta("docs-1") == META
+        else:
+            with pytest.raises(StoreError, match=said):
+                store.versions("docs")
+
+
+def test_without_the_client_library_the_extra_is_named() -> None:
+    code = """if True:
+        import sys
+        sys.modules["opensearchpy"] = None
+        from ragkeep.config import OpenSearchParams
+        from ragkeep.errors import MissingExtra
+        from ragkeep.stores.opensearch import OpenSearchStore
+        try:
+            OpenSearchStore(OpenSearchParams()).versions("docs")
+        except MissingExtra as error:
+            print(error)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "ragkeep[opensearch]" in done.stdout
+
+
+def test_opening_a_store_does_not_import_the_client_library() -> None:
+    code = """if True:
+        import sys
+        from ragkeep.config import OpenSearchParams
+        from ragkeep.stores.opensearch import OpenSearchStore
+        OpenSearchStore(OpenSearchParams())
+        print("opensearchpy" in sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_requests_are_signed_for_amazon(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("boto3", reason="signing needs the extra [aws]")
+    for name, value in (("ACCESS_KEY_ID", "AKIDEXAMPLE"), ("SECRET_ACCESS_KEY", "s3cret")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with store_at("http://127.0.0.1:9", aws_service="es", aws_region="eu-west-1", patience_s=0) as store:
+        signed = store._cluster._transport.kwargs["http_auth"]("GET", "http://127.0.0.1:9/_alias", None)
+    assert "Credential=AKIDEXAMPLE/" in signed["Authorization"]
+    assert "/eu-west-1/es/aws4_request" in signed["Authorization"]
+
+
+def test_signing_without_boto3_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with store_at("http://127.0.0.1:9", aws_service="es") as store, pytest.raises(MissingExtra, match="aws"):
+        store.versions("docs")
