@@ -36,8 +36,8 @@ def sources(room: str) -> list[Path]:
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_only_those_before_it(room: str) -> None:
-    later = set(ROOMS[ROOMS.index(room) + 1 :])
-    # cli.py alone reaches forward, by name and late: it is the one command for all rooms
+    later = {*ROOMS[ROOMS.index(room) + 1 :], "infra", "tests", "benchmarks"}
+    # console.room alone reaches forward, by name and late: there is one command for all rooms
     for path in sources(room):
         found = {name.split(".")[0] for name in imports(path)} & later
         assert not found, f"{path.relative_to(ROOT)} imports {found}"
