@@ -1,6 +1,7 @@
 """The first night is run once a session; a test that changes something gets a copy of it."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -12,16 +13,22 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.processes import locked
 from tests.e2e.projects import Project, make_env, make_project
 
 
 @pytest.fixture(scope="session")
 def first_night(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project after its first night; tests copy it (`project`) rather than change it."""
-    project = make_project(tmp_path_factory.mktemp("first") / "project")
-    ran = project.run("nightly")
-    (project.root / "first.json").write_text(json.dumps(ran.json))
-    return project
+    """A project after its first night, one for all workers; tests copy it (`project`) rather than change it."""
+    base = tmp_path_factory.getbasetemp()
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "first"
+    with locked(home / "lock"):
+        if (home / "project" / "first.json").exists():
+            return Project(home / "project", make_env())
+        project = make_project(home / "project")
+        ran = project.run("nightly")
+        (project.root / "first.json").write_text(json.dumps(ran.json))
+        return project
 
 
 @pytest.fixture(scope="session")

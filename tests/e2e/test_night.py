@@ -1,16 +1,12 @@
 """The night, from the command line: what a user sees the first time, the second time, and when something is wrong."""
 
 import json
-import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import pytest
-import yaml
-
-from tests.e2e.projects import TOPICS, Project
+from tests.e2e.projects import Project
 
 
 def test_the_first_night_publishes_a_measured_release(first_night: Project) -> None:
@@ -116,111 +112,3 @@ class Shuffled:
 def shuffled(params, cache):
     return Shuffled(hash_embedder(params=params, cache=cache))
 '''
-
-
-def test_rolling_back_answers_from_the_release_before_at_once(project: Project) -> None:
-    (project.root / "docs" / "guide.md").write_text("# Guide\n\nNever touch the flux capacitor.\n")
-    assert project.run("nightly").json["release"] == "2"
-    assert "flux capacitor" in project.run("search", "flux capacitor").json["hits"][0]["text"]
-    assert project.run("releases", "rollback", "--reason", "wrong guide").json["release"] == "1"
-    found = project.run("search", "flux capacitor").json
-    assert found["release"] == "1"
-    assert not any("flux capacitor" in h["text"] for h in found["hits"])
-    assert [e["action"] for e in project.run("releases", "history").json["events"]] == ["publish", "publish", "rollback"]
-    night = project.run("nightly").json
-    assert (night["published"], night["verdict"], night["release"]) == (False, "unchanged", "1")
-    assert "`ragkeep releases promote 2` takes it again" in night["reasons"][0]
-    assert project.run("releases", "promote", "2").json["release"] == "2"
-
-
-def test_questions_kept_anywhere_are_asked_again_when_they_change(project: Project) -> None:
-    path = project.root / "questions.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    shorter = [row for row in rows if row["id"] != "test-09"]
-    path.write_text("".join(json.dumps(row) + "\n" for row in shorter))
-    before = time.time()
-    assert project.run("nightly").json["verdict"] == "unchanged"
-    assert project.ran_since(before) == {"scan", "evaluate"}
-    asked = (project.root / "data" / "evaluation" / "by_query.jsonl").read_text()
-    assert '"test-08"' in asked
-    assert '"test-09"' not in asked
-
-
-def test_a_live_release_that_no_longer_passes_is_not_called_unchanged(project: Project) -> None:
-    project.params(gate={"floors": {"unanswerable_abstained": 0.5}})
-    ran = project.run("nightly", check=1)
-    assert (ran.json["verdict"], ran.json["published"], ran.json["release"]) == ("fail", False, "1")
-    assert ran.json["reasons"] == ["unanswerable_abstained was not measured"]
-    assert project.run("nightly", check=1).json["verdict"] == "fail"
-
-
-def test_a_lost_index_is_noticed_and_built_again(project: Project) -> None:
-    import shutil
-
-    shutil.rmtree(project.state / "store")
-    assert project.run("doctor", check=1).json["ok"] is False
-    project.run("nightly")
-    assert project.run("search", "tar archive").json["hits"]
-
-
-def test_an_unreadable_document_is_quarantined_with_its_reason(project: Project) -> None:
-    (project.root / "docs" / "broken.pdf").write_bytes(b"%PDF-1.7 nothing follows")
-    result = project.run("nightly").json
-    assert result["documents"]["quarantined"] == 1
-    (row,) = project.run("quarantine", "list").json["documents"]
-    assert row["uri"] == "docs/broken.pdf"
-    shown = project.run("quarantine", "show", "docs/broken.pdf").json
-    assert shown["refused"][0]["reason"] == row["reason"]
-
-
-def test_a_night_with_hardly_any_documents_stops_and_leaves_the_live_release(project: Project) -> None:
-    for name in list(TOPICS)[:9]:
-        (project.root / "docs" / f"{name}.py").unlink()
-    ran = project.run("nightly", check=1)
-    assert "validate" in ran.json["error"]
-    assert project.run("search", "tar archive").json["release"] == "1"
-
-
-@pytest.mark.parametrize(
-    ("sections", "said"),
-    [
-        ({"chunk": {"prosa": {}}}, "unknown key 'prosa'"),
-        ({"sources": [{"name": "gone", "path": "nowhere"}]}, "gone"),
-        ({"embed": {"backend": "minilmm"}}, "did you mean 'minilm'?"),
-        ({"evaluate": {"sets": ["nowhere.jsonl"]}}, "nowhere.jsonl"),
-    ],
-)
-def test_a_wrong_parameter_is_one_clear_line(project: Project, sections: dict[str, object], said: str) -> None:
-    good = (project.root / "params.yaml").read_text()
-    project.params(**sections)
-    ran = project.run("nightly", check=None)
-    assert ran.code in (1, 2)
-    assert said in ran.json["error"]
-    assert "Traceback" not in ran.err
-    (project.root / "params.yaml").write_text(good)
-    assert project.run("search", "tar archive").json["release"] == "1"
-
-
-def test_a_second_night_meanwhile_is_told_to_wait(project: Project) -> None:
-    with sqlite3.connect(project.state / "lease.sqlite") as db:
-        db.execute("UPDATE lease SET released = 0, host = 'elsewhere/x', expires = 9e12")
-    ran = project.run("nightly", check=1)
-    assert "another night is running" in ran.json["error"]
-
-
-def test_without_a_release_asking_says_what_to_do(project: Project) -> None:
-    import shutil
-
-    shutil.rmtree(project.state / "releases")
-    assert "run `ragkeep nightly` first" in project.run("ask", "anything?", check=1).json["error"]
-
-
-def test_prune_keeps_the_way_back(project: Project) -> None:
-    project.params(index={"keep": 1})
-    for n in range(3):
-        (project.root / "docs" / "guide.md").write_text(f"# Guide\n\nEdition {n}.\n")
-        project.run("nightly")
-    kept = project.run("prune").json
-    assert kept["versions"] == []
-    assert project.run("releases", "rollback").json["release"] == "3"
-    assert yaml.safe_load((project.root / "params.yaml").read_text())["index"]["keep"] == 1
