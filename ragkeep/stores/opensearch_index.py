@@ -48,6 +48,7 @@ def definition(dim: int, *, shards: int) -> dict[str, Any]:
                 "number_of_replicas": 0,
                 "refresh_interval": "-1",
                 "mapping.total_fields.limit": 100_000,
+                "max_result_window": 100_000,
                 "similarity": {"words": {"type": "BM25", "k1": K1, "b": B}},
             }
         },

@@ -23,8 +23,8 @@ from ..types import Chunk, Hit, Legs, Query
 from .opensearch_index import words
 from .segment import unpack
 
-DEPTH = 100
-"""The least number of neighbours to look for: the graph's recall grows with it, whatever k is."""
+EXPLORED = 256
+"""How many neighbours the graph's search keeps on its way, at least: recall grows with it, whatever k is."""
 MAX_WORDS = 1000
 """Different words of a question that count; the server refuses more than 1,024 clauses."""
 _SORT = [{"_score": "desc"}, {"id": "asc"}]
@@ -61,17 +61,14 @@ def _matching(query: Query, shards: int) -> tuple[dict[str, Any], int]:
         return {"match_none": {}}, 1
     if query.mode == "keyword":
         return {"bool": {"filter": wall, "must": [worded]}}, query.k
-    depth = max(query.candidates if query.mode == "hybrid" else query.k, DEPTH)
-    near = _near(query, wall, depth)
     if query.mode == "vector":
-        return near, query.k
+        return _near(query, wall, query.k), query.k
+    near = _near(query, wall, query.candidates)
     first = {"constant_score": {"filter": near, "boost": _FIRST}}
     legs = [first] if worded is None else [first, worded]
     told = {"bool": {"boost": 0, "should": [_exact(query)]}}
-    # every shard finds its own `depth` neighbours
-    return {
-        "bool": {"filter": wall, "must": [{"bool": {"should": legs}}], "should": [told]}
-    }, depth * shards + query.candidates
+    size = query.candidates * (shards + 1)  # every shard finds neighbours of its own
+    return {"bool": {"filter": wall, "must": [{"bool": {"should": legs}}], "should": [told]}}, size
 
 
 def _wall(query: Query) -> list[dict[str, Any]] | None:
@@ -91,7 +88,9 @@ def _is_text(value: str) -> bool:
 
 
 def _near(query: Query, wall: list[dict[str, Any]], k: int) -> dict[str, Any]:
-    asked = {"vector": _vector(query), "k": max(k, DEPTH), "filter": {"bool": {"filter": wall}}}
+    asked: dict[str, Any] = {"vector": _vector(query), "k": k, "filter": {"bool": {"filter": wall}}}
+    if k < EXPLORED:  # unlike a larger ef_search this matches k rows, the best of those, and not all of them
+        asked["rescore"] = {"oversample_factor": min(EXPLORED / k, 100)}
     return {"knn": {"vector": asked}}
 
 

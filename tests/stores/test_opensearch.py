@@ -128,6 +128,15 @@ def test_a_word_that_lucene_would_cut_or_split_is_found(store: OpenSearchStore) 
         assert [hit.chunk.text.split()[0] for hit in hits] == [text]
 
 
+def test_as_many_candidates_are_looked_at_as_params_allow(store: OpenSearchStore) -> None:
+    build(store, "docs-1", batch := texts_batch(random_texts(400, words=20)))
+    for candidates in (1, 7, 399, 10_000):
+        legs = store.legs("docs-1", Query("word3 word1", vector=unit(1, 1)[0], candidates=candidates))
+        best = np.argsort(-(batch.vectors @ unit(1, 1)[0]))[:candidates]
+        assert {batch.chunks[row].id for row in best} <= set(legs.ids)
+        assert len(legs.ids) <= 2 * candidates
+
+
 def test_a_question_of_many_words_is_answered(store: OpenSearchStore) -> None:
     build(store, "docs-1", texts_batch(["needle in hay"]))
     question = " ".join(f"other{i} needle" for i in range(3000))
