@@ -88,6 +88,12 @@ def test_a_measurement_stays_when_a_later_one_comes_out_otherwise(folder: Path, 
     assert gate_files(Path(found[0]["by_query"]), Path(found[2]["by_query"]), gate)["verdict"] in ("pass", "fail")
 
 
+def test_bm25_on_scifact_is_that_of_the_literature(paths: Paths) -> None:
+    made = Params(sources=(SourceParams("docs", "."),), embed=EmbedParams(backend="hash"))
+    found = evaluate_folder(evaldata("scifact"), "bm25", paths=paths, params=made)
+    assert found["ndcg_at_10"] == pytest.approx(0.679, abs=0.015)
+
+
 @pytest.mark.slow
 def test_scifact_scores_are_those_of_the_literature(paths: Paths) -> None:
     made = Params(sources=(SourceParams("docs", "."),), embed=EmbedParams(precision="fp32"))

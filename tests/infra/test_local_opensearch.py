@@ -76,11 +76,14 @@ def test_a_killed_node_comes_back_with_its_data() -> None:
         settings = {"settings": {"number_of_shards": 3, "number_of_replicas": 1}}
         call(access, "/kept", method="PUT", body=settings, timeout_s=60)
         call(access, "/kept/_doc/1?refresh=true", method="PUT", body={"text": "kept"}, timeout_s=60)
+        call(access, "/_cluster/health/kept?wait_for_status=green&timeout=60s", timeout_s=90)  # both copies are there
         cluster.kill(2)
         assert sorted(cluster.running()) == [1, 3]
         assert call(access, "/_cluster/health?wait_for_nodes=2", node=1, timeout_s=60)["number_of_nodes"] == 2
+        call(access, "/_cluster/health/kept?wait_for_status=yellow&timeout=60s", node=3, timeout_s=90)
         assert call(access, "/kept/_doc/1", node=3, timeout_s=60)["found"]
         assert cluster.start(2, timeout_s=240)["number_of_nodes"] == 3
+        call(access, "/_cluster/health/kept?wait_for_status=yellow&timeout=60s", node=2, timeout_s=90)
         assert call(access, "/kept/_doc/1", node=2, timeout_s=60)["found"]
 
 

@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from ragkeep.loaders import LOADERS, SUPPORTED, Unreadable, load, loader_for
+from ragkeep.loaders import LOADERS, SUPPORTED, Unreadable, load, loader_for, version_of
 from tests.loaders.reading import read
 
 
@@ -40,7 +40,7 @@ def test_no_text_is_refused_with_a_reason(data: bytes, reason: str) -> None:
 def test_unknown_names_have_no_loader() -> None:
     assert loader_for(PurePosixPath("a.exe")) is None
     assert loader_for(PurePosixPath("METADATA")) is None
-    assert loader_for(PurePosixPath("x.dist-info/METADATA")) == ("metadata", "1")
+    assert loader_for(PurePosixPath("x.dist-info/METADATA")) == ("metadata", version_of("metadata"))
 
 
 def test_every_loader_can_be_loaded_and_every_suffix_has_one() -> None:
