@@ -121,11 +121,12 @@ def _at_most(column: str, limit: float, reason: str, *, severity: str = "warning
 def _library() -> Any:
     """Import Great Expectations with its telemetry off, and keep its deprecation warnings to itself."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)  # it tells of every folder it makes
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import great_expectations
         import great_expectations.expectations
+    # it asks for INFO itself, and tells of every folder it makes
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     return great_expectations
 
 
