@@ -39,6 +39,8 @@ class Limits:
     timeout_s: float = 3600.0
 
 
+LOSSES = 20
+"""How many of the questions that lost most a refused night's result names."""
 LIMITS = {
     "scan": Limits(retries=2, timeout_s=1800),
     "ingest": Limits(timeout_s=4 * 3600),
@@ -188,6 +190,8 @@ def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str],
         "reasons": [*verdict.reasons, *([night.held_back(release, held)] if held and passed else [])],
         "seconds": round(time.monotonic() - began, 2),
     }
+    if not passed:
+        result["losses"] = [q for q in verdict.questions if q["delta"] < 0][:LOSSES]
     page = report.write(paths, params, release, verdict, result=result, stats=stats, live=live)
     result["report"] = str(page)
     create_markdown_artifact(report.markdown(page), key="night", description="what the night found")

@@ -94,8 +94,11 @@ def show_night(result: dict[str, Any], paths: Paths, params: Params) -> None:
     table("The night", ("what", "value"), rows)
     for reason in result.get("reasons", []):
         say(f"- {reason}")
+    losses = [(q["text"], f"{q['base']:.3f}", f"{q['new']:.3f}") for q in result.get("losses", [])]
+    if losses:
+        table("What lost most", ("question", "live", "tonight"), losses)
     say(f"Report: {result['report']}")
-    next_step(EXAMPLE if result["release"] else "open the report and see why")
+    next_step("open the report and see why" if result["verdict"] == "fail" or not result["release"] else EXAMPLE)
 
 
 def _score_rows(scores: dict[str, float], paths: Paths, params: Params) -> list[tuple[str, str]]:

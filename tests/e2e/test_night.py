@@ -88,6 +88,7 @@ def test_shuffled_vectors_are_refused_and_the_live_release_answers_on(project: P
     assert not ran.json["published"]
     assert any("ndcg_at_10" in reason for reason in ran.json["reasons"])
     assert ran.json["release"] == "1"
+    assert {"text", "base", "new"} <= set(ran.json["losses"][0])
     evidence = project.root / "data" / "evaluation"
     base = project.state / "releases" / project.run("explain").json["evaluation"] / "evaluation"
     judged = project.run("gate", "--baseline", str(base), "--candidate", str(evidence), check=None)
