@@ -180,7 +180,7 @@ def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str],
     if published:
         _publish(paths, params, release, lease)
     stats = night.stage_stats(paths, ran)
-    result = {
+    result: dict[str, Any] = {
         "release": str(release.number) if published else (str(live.number) if live else None),
         "published": published,
         "verdict": "unchanged" if passed and not published else verdict.verdict,
