@@ -54,9 +54,8 @@ class OpenSearchStore:
     def create(self, index: str, *, dim: int) -> None:
         """See `ports.VectorStore.create`; sweeps away builds that were given up a week ago."""
         self._sweep()
-        body = definition(dim, shards=self._params.shards)
         try:
-            self._cluster.ask("PUT", f"/{self._version(index)}", body)
+            self._cluster.ask("PUT", f"/{self._version(index)}", definition(dim, shards=self._params.shards))
         except Refused as error:
             if error.kind != "resource_already_exists_exception":
                 raise
@@ -70,6 +69,8 @@ class OpenSearchStore:
             if "receipt" in meta:
                 raise StoreError(f"index {index} is sealed: build a new version instead of writing to it")
             if meta["finished"]:
+                alone = {"index": {"auto_expand_replicas": False, "number_of_replicas": 0}}
+                self._cluster.ask("PUT", f"/{self._version(index)}/_settings", alone)
                 self._put_meta(index, {**meta, "finished": False})
             self._building[index] = meta["dim"]
         check_batch(batch, index, self._building[index])
@@ -287,11 +288,8 @@ class OpenSearchStore:
             self._delete(lost)
 
     def _move(self, aliases: list[str], source: str, target: str) -> None:
-        steps = [
-            {action: {"index": name, "alias": alias}}
-            for alias in aliases
-            for action, name in (("remove", source), ("add", target))
-        ]
+        pairs = (("remove", source), ("add", target))
+        steps = [{action: {"index": name, "alias": alias}} for alias in aliases for action, name in pairs]
         if steps:
             self._cluster.ask("POST", "/_aliases", {"actions": steps})
 

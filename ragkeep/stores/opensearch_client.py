@@ -12,6 +12,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -34,6 +35,16 @@ class Refused(StoreError):
     def __init__(self, message: str, status: int = 0, kind: str = "") -> None:
         super().__init__(message)
         self.status, self.kind = status, kind
+
+
+@contextmanager
+def suppress_status(status: int) -> Iterator[None]:
+    """Take an answer of this status for one that needs no action."""
+    try:
+        yield
+    except Refused as error:
+        if error.status != status:
+            raise
 
 
 class Cluster:

@@ -20,7 +20,7 @@ import orjson
 from ..analysis import K1, VERSION, B, terms
 from ..errors import StoreError
 from ..types import Chunk, EmbeddedBatch, content_id
-from .opensearch_client import BUSY, Cluster, Refused, advise, describe_error
+from .opensearch_client import BUSY, Cluster, Refused, advise, describe_error, suppress_status
 from .segment import FILTERS, pack
 
 FORMAT = 1
@@ -54,9 +54,9 @@ def definition(dim: int, *, shards: int) -> dict[str, Any]:
         },
         "mappings": {
             "_meta": {"dim": dim, "analysis": VERSION, "format": FORMAT, "finished": False},
-            # a chunk is in `row`, its vector in the graph's file; the copy the server would keep to send single writes
-            # to replicas is two thirds of the disk, and replicas are made after the last write, from whole files
-            "_source": {"enabled": False, "recovery_source_enabled": False},
+            # a chunk is in `row`, its vector in the graph's file. The copy for recoveries stays (it is pruned in merges):
+            # without it a shard that moves while it is loaded never arrives
+            "_source": {"enabled": False},
             "dynamic": "strict",
             "dynamic_templates": [{"words": {"path_match": "words.*", "mapping": _WORDS}}],
             "properties": {
@@ -158,13 +158,15 @@ def _send(cluster: Cluster, index: str, lines: list[Line]) -> int:
 def settle(cluster: Cluster, index: str, *, dim: int, replicas: int) -> None:
     """Make one segment a shard of what was written, read it once, then copy it to other nodes as far as there are any."""
     cluster.ask("POST", f"/{index}/_refresh")
+    cluster.ask("POST", f"/{index}/_flush")
     _merge(cluster, index)
     cluster.ask("POST", f"/{index}/_flush")
     near = {"knn": {"vector": {"vector": [1.0] + [0.0] * (dim - 1), "k": 100}}}
     cluster.ask("POST", f"/{index}/_search", {"query": near, "size": 1, "track_total_hits": False})
     cluster.ask("PUT", f"/{index}/_settings", {"index.auto_expand_replicas": f"0-{replicas}"})
-    # not a condition: with a node away the version is whole all the same, and is copied when that is back
-    cluster.ask("GET", f"/_cluster/health/{index}?wait_for_status=green&timeout=30s", absent=None, timeout_s=60)
+    # no condition (408: not yet): with a node away the version is whole all the same, and is copied when that is back
+    with suppress_status(408):
+        cluster.ask("GET", f"/_cluster/health/{index}?wait_for_status=green&timeout=30s", timeout_s=60)
     cluster.ask("POST", f"/{index}/_refresh")
 
 
