@@ -96,7 +96,7 @@ def evaluate_folder(
 
 def _open(folder: Folder, paths: Paths, params: Params, progress: Progress) -> _Bench:
     embedder = CachedEmbedder(load_embedder(params.embed, paths.cache), paths.cache)
-    store: VectorStore = load(STORES, params.index.backend, path=paths.cache / "evalsets")
+    store: VectorStore = load(STORES, params.index.backend, path=paths.cache / "evalsets", params=params.index)
     corpus_ids = {content_id(_ALIAS, name): name for name in folder.corpus}
     version = IndexVersion(
         name=f"{_ALIAS}-{content_id(folder.digest, embedder.fingerprint, str(VERSION))[:16]}",
