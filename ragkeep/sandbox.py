@@ -146,7 +146,6 @@ class Sandbox:
         return taken
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._own_peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         limits = orjson.dumps([self.limits.timeout_s, self.limits.memory_mb, self.limits.max_chars]).decode()
         self._child = subprocess.Popen(
             [sys.executable, "-P", "-m", "ragkeep.sandbox", limits],
@@ -158,6 +157,8 @@ class Sandbox:
             close_fds=True,
             start_new_session=True,  # a Ctrl-C belongs to the parent, which then closes the pipe
         )
+        # after it, not before: other threads may have grown in between, and the child inherits that
+        self._own_peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self.usage.children += 1
         try:
             self._take(len(READY), time.monotonic() + START_S)
@@ -194,7 +195,7 @@ class Sandbox:
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         # exec hands a child its parent's peak, so what the kernel reports counts only above that
-        inherited = used.ru_maxrss <= self._own_peak_kb
+        inherited = used.ru_maxrss <= 1.02 * self._own_peak_kb  # the kernel counts pages by batches
         rss_mb = alive_mb if inherited else used.ru_maxrss / 1024
         self.usage.cpu_s += used.ru_utime + used.ru_stime
         self.usage.max_rss_mb = max(self.usage.max_rss_mb, rss_mb)

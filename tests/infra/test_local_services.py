@@ -48,7 +48,7 @@ def test_postgres_has_vectors_and_keeps_its_data(tmp_path: Path) -> None:
 def test_s3_answers_only_who_signs(tmp_path: Path) -> None:
     with started(s3.SERVICE, tmp_path / "data") as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-        connection.request("GET", "/bucket/object")
+        connection.request("PUT", "/bucket")
         assert connection.getresponse().status == 403
         connection.close()
         assert server.settings()["AWS_ENDPOINT_URL_S3"] == f"http://127.0.0.1:{server.port}"
