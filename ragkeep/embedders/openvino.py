@@ -239,7 +239,14 @@ def _save(graph: Any, home: Path) -> None:
     home.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=".new-", dir=home.parent))
     try:
-        ov.save_model(graph, str(new / "model.xml"), compress_to_fp16=False)
+        try:
+            ov.save_model(graph, str(new / "model.xml"), compress_to_fp16=False)
+        except RuntimeError as error:  # it does not say which error of the system it met
+            free = shutil.disk_usage(home.parent).free >> 20
+            raise ModelError(
+                f"the model cannot be written under {home.parent}, where {free} MB are free: free some space (it takes "
+                "about 100 MB) and run again; nothing live was touched"
+            ) from error
         for file in new.iterdir():
             fsync_file(file)
         try:
