@@ -140,4 +140,4 @@ def test_a_night_shows_numbers_with_intervals_the_main_ones_first(
         "chrf\t0.2500",  # measured 0.3 by then: of another night
     ]
     assert "- rr fell from 0.5 to 0.1" in lines
-    assert lines[-1] == 'Next: ragkeep ask "how do I make a temporary directory?"'
+    assert lines[-1] == "Next: open the report and see why"
