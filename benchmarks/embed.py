@@ -95,10 +95,7 @@ def main() -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.cores :])
     with tempfile.TemporaryDirectory() as cache:
         figures = compare(stdlib_chunks(options.chunks), options.rounds, options.precision, Path(cache))
-    if not options.json:
-        for name, value in figures.items():
-            print(f"{name:24} {value}")
-    finish(figures)
+    finish(figures, table=not options.json)
 
 
 if __name__ == "__main__":

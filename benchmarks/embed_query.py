@@ -61,10 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
         figures = compare(options.rounds, options.project, cache)
-    if not options.json:
-        for name, value in figures.items():
-            print(f"{name:24} {value}")
-    finish(figures)
+    finish(figures, table=not options.json)
 
 
 if __name__ == "__main__":

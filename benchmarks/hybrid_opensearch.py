@@ -121,10 +121,7 @@ def main() -> None:
     options = parser.parse_args()
     corpus = made_corpus(options.chunks, options.project)
     figures = compare(options.url, corpus, questions(corpus, options.questions), options.rounds)
-    if not options.json:
-        for name, value in figures.items():
-            print(f"{name:24} {value}")
-    finish({"chunks": options.chunks, **figures})
+    finish({"chunks": options.chunks, **figures}, table=not options.json)
 
 
 if __name__ == "__main__":

@@ -81,6 +81,9 @@ def _spent() -> float:
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
-def finish(result: dict[str, Any]) -> None:
-    """Print the result as the last line: one JSON object."""
+def finish(result: dict[str, Any], *, table: bool = False) -> None:
+    """Print the result as the last line: one JSON object; with `table` as one figure a line before it."""
+    if table:
+        for name, value in result.items():
+            print(f"{name:24} {value}")
     print(json.dumps(result, sort_keys=True), flush=True)

@@ -118,10 +118,7 @@ def main() -> None:
     add_options(parser, chunks=5000)
     options = parser.parse_args()
     figures = compare(options.url, made_corpus(options.chunks, options.project), options.rounds)
-    if not options.json:
-        for name, value in figures.items():
-            print(f"{name:24} {value}")
-    finish({"chunks": options.chunks, **figures})
+    finish({"chunks": options.chunks, **figures}, table=not options.json)
 
 
 if __name__ == "__main__":

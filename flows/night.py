@@ -20,7 +20,7 @@ from ragkeep.config import Params, Paths
 from ragkeep.errors import CanaryFailed, IndexMissing
 from ragkeep.files import fsync_dir, read_json, read_rows
 from ragkeep.releases import all_releases, champion, history, save_release
-from ragkeep.tables import iter_chunks, read_table
+from ragkeep.tables import file_shas, iter_chunks, read_table
 from ragkeep.types import Chunk, Fusion, IndexVersion, Release, content_id
 
 from . import registry
@@ -203,8 +203,8 @@ def register(paths: Paths, params: Params, release: Release, verdict: Verdict, *
 
 def document_counts(paths: Paths, before: Release | None = None) -> dict[str, int]:
     """Count tonight's documents, and what changed against the manifest of a release."""
-    tonight = _manifest(paths.data / "sources" / "manifest.parquet")
-    live = _manifest(paths.releases / before.evaluation / "sources" / "manifest.parquet") if before else {}
+    tonight = file_shas(paths.data)
+    live = file_shas(paths.releases / before.evaluation) if before else {}
     quarantined = {row["uri"] for name in ("ingest", "validate") for row in quarantine_rows(paths, name)}
     return {
         "seen": len(tonight),
@@ -212,13 +212,6 @@ def document_counts(paths: Paths, before: Release | None = None) -> dict[str, in
         "deleted": sum(uri not in tonight for uri in live),
         "quarantined": len(quarantined),
     }
-
-
-def _manifest(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    table = read_table(path, ["uri", "sha"])
-    return dict(zip(table["uri"].to_pylist(), table["sha"].to_pylist(), strict=True))
 
 
 def quarantine_rows(paths: Paths, stage: str) -> list[dict[str, Any]]:

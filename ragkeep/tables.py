@@ -103,6 +103,18 @@ def documents_table(documents: Iterable[Document]) -> pa.Table:
     return columns_table({**columns, "meta": [_meta(d.meta) for d in listed]}, DOCUMENTS)
 
 
+def file_shas(folder: Path) -> dict[str, str]:
+    """Read which files a night saw, from the `sources/manifest.parquet` in its folder: uri -> hash of the bytes.
+
+    Empty where there is no manifest.
+    """
+    path = folder / "sources" / "manifest.parquet"
+    if not path.is_file():
+        return {}
+    table = read_table(path, ["uri", "sha"])
+    return dict(zip(table["uri"].to_pylist(), table["sha"].to_pylist(), strict=True))
+
+
 def iter_documents(table: pa.Table) -> Iterator[Document]:
     """Unpack rows of DOCUMENTS, batch by batch."""
     for batch in table.to_batches(max_chunksize=256):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from evaluation.answers import answer_row, answer_scores, judged, place_row
@@ -31,7 +30,7 @@ from ragkeep.files import read_json, write_json, write_rows
 from ragkeep.ports import Embedder, Generator, VectorStore
 from ragkeep.retrieve import make_retriever
 from ragkeep.stores import open_store
-from ragkeep.tables import read_table
+from ragkeep.tables import file_shas
 from ragkeep.types import Answer, Fusion, Hit, IndexVersion, Release
 from tasks.stage import progress, stage_main
 
@@ -77,7 +76,7 @@ def measure_release(paths: Paths, params: Params, release: Release) -> EvalRepor
     for byte (and those that have no answer). Raises IndexMissing when the store has dropped its index.
     """
     resolver = Resolver(Corpus(paths.data / "documents"))
-    old, new = (_manifest(folder) for folder in (paths.releases / release.evaluation, paths.data))
+    old, new = file_shas(paths.releases / release.evaluation), file_shas(paths.data)
     test = [
         r
         for evalset in load_sets([paths.root / name for name in params.evaluate.sets])
@@ -87,11 +86,6 @@ def measure_release(paths: Paths, params: Params, release: Release) -> EvalRepor
     bench = _open(paths, release_params(params, release), release.index, resolver)
     rows, _ = _measure(bench, release.fusion, test)
     return EvalReport(index=release.index.name, rows=tuple(rows))
-
-
-def _manifest(folder: Path) -> dict[str, str]:
-    table = read_table(folder / "sources" / "manifest.parquet", ["uri", "sha"])
-    return dict(zip(table["uri"].to_pylist(), table["sha"].to_pylist(), strict=True))
 
 
 def _receipt(paths: Paths) -> IndexVersion:

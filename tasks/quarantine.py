@@ -12,7 +12,7 @@ from typing import Any
 from ragkeep.config import Params, Paths
 from ragkeep.errors import RagkeepError
 from ragkeep.files import read_rows, write_rows
-from ragkeep.tables import read_table
+from ragkeep.tables import file_shas, read_table
 from ragkeep.types import content_id
 from tasks.shards import shard_of, shard_path
 
@@ -24,7 +24,7 @@ Row = dict[str, Any]
 def listed(paths: Paths) -> list[Row]:
     """List what the last night refused, by uri, without what was released since."""
     released = {(r["uri"], r.get("sha", ""), r.get("was", r.get("reason"))) for r in _released(paths)}
-    shas = _shas(paths)
+    shas = file_shas(paths.data)
     rows = [
         row | {"sha": _sha(row, shas)}
         for stage in STAGES
@@ -87,15 +87,6 @@ def _of(paths: Paths, uri: str) -> list[Row]:
 
 def _released(paths: Paths) -> list[Row]:
     return read_rows(paths.data / "released.jsonl")
-
-
-def _shas(paths: Paths) -> dict[str, str]:
-    """The hash of every listed file's bytes, by uri."""
-    path = paths.data / "sources" / "manifest.parquet"
-    if not path.exists():
-        return {}
-    table = read_table(path)
-    return dict(zip(table["uri"].to_pylist(), table["sha"].to_pylist(), strict=True))
 
 
 def _sha(row: Row, shas: dict[str, str]) -> str:
