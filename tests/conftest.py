@@ -1,6 +1,7 @@
 """Servers that several rooms' tests share; see tests/services.py."""
 
 import os
+import signal
 
 import pytest
 
@@ -11,6 +12,8 @@ from tests import services
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a script's background, also for what tests start
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         os.environ[services.SESSION] = str(os.getpid())
 
