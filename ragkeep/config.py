@@ -1,7 +1,8 @@
 """params.yaml as frozen dataclasses, one a section; an unknown key is an error that names it.
 
 The environment only says where things live: RAGKEEP_HOME (the project's root), RAGKEEP_STATE (default
-`<root>/.ragkeep`), RAGKEEP_STORE (instead of index.backend).
+`<root>/.ragkeep`), RAGKEEP_STORE (instead of index.backend), RAGKEEP_OPENSEARCH_URL, _USER and _CA (instead of hosts,
+user and ca of index.opensearch; several URLs are separated by commas).
 """
 
 from __future__ import annotations
@@ -282,10 +283,20 @@ def load_params(path: Path) -> Params:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     params = parse(Params, raw, path.name)
-    if store := os.environ.get("RAGKEEP_STORE"):
-        params = replace(params, index=replace(params.index, backend=store))
+    params = replace(params, index=_where(params.index))
     _check(params, path.name)
     return params
+
+
+def _where(index: IndexParams) -> IndexParams:
+    """Let the environment say which store there is and where, so that one project runs on a laptop and on a cluster."""
+    names = {"URL": "hosts", "USER": "user", "CA": "ca"}
+    given = {key: os.environ.get(f"RAGKEEP_OPENSEARCH_{name}") for name, key in names.items()}
+    found: dict[str, Any] = {key: value for key, value in given.items() if value}
+    if "hosts" in found:
+        found["hosts"] = tuple(url.strip() for url in found["hosts"].split(","))
+    backend = os.environ.get("RAGKEEP_STORE") or index.backend
+    return replace(index, backend=backend, opensearch=replace(index.opensearch, **found))
 
 
 def _check(params: Params, where: str) -> None:

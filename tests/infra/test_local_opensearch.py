@@ -54,8 +54,8 @@ def test_status_and_env_tell_what_a_client_needs(opensearch: Access, capsys: pyt
     assert main(["env", "--data", folder]) == 0
     said = capsys.readouterr().out
     assert "green, 1 node(s)" in said or "yellow, 1 node(s)" in said
-    assert f"export OPENSEARCH_URL={opensearch.urls[0]}\n" in said
-    assert f'opensearch: {{"hosts": ["{opensearch.urls[0]}"]}}\n' in said
+    assert f"export RAGKEEP_OPENSEARCH_URL={opensearch.urls[0]}\n" in said
+    assert "export RAGKEEP_STORE=opensearch\n" in said
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 import time
@@ -63,15 +62,11 @@ def _summary(health: dict[str, Any]) -> str:
 
 def _env(options: argparse.Namespace) -> int:
     access = Cluster(options.data).access()
-    values = {"OPENSEARCH_URL": ",".join(access.urls)}
-    section: dict[str, object] = {"hosts": access.urls}
+    values = {"STORE": "opensearch", "OPENSEARCH_URL": ",".join(access.urls)}
     if access.ca:
-        values |= {"OPENSEARCH_USER": access.user, "OPENSEARCH_CA": access.ca}
-        values["RAGKEEP_OPENSEARCH_PASSWORD"] = access.password  # the only one that ragkeep itself reads
-        section |= {"user": access.user, "ca": access.ca}
-    sys.stdout.write(f"# params.yaml, in the section index: opensearch: {json.dumps(section)}\n")
+        values |= {"OPENSEARCH_USER": access.user, "OPENSEARCH_CA": access.ca, "OPENSEARCH_PASSWORD": access.password}
     for name, value in values.items():
-        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+        sys.stdout.write(f"export RAGKEEP_{name}={shlex.quote(value)}\n")
     return 0
 
 
@@ -108,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--heap", default="512m", help="of each node; default: 512m")
     up.add_argument("--jvm", default=QUICK, help=f"more Java options; default, for quick starts: --jvm='{QUICK}'")
     _command(commands, "status", _status, "show the nodes and the health; exit code 1 when down")
-    _command(commands, "env", _env, "print what a client needs, for eval in a shell and for params.yaml")
+    _command(commands, "env", _env, "print how ragkeep finds it, for eval in a shell")
     _command(commands, "down", _down, "stop").add_argument("--wipe", action="store_true", help="and remove all data")
     start = _command(commands, "start-node", _start_node, "bring a killed node back")
     for node in (_command(commands, "kill-node", _kill_node, "kill -9 a node"), start):
