@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Protocol
@@ -82,6 +82,15 @@ class VectorStore(Searcher, Protocol):
 
     def create(self, index: str, *, dim: int) -> None:
         """Start an empty version. Raises IndexExists."""
+        ...
+
+    def carry(self, index: str, *, base: str, rows: Mapping[str, str]) -> set[str]:
+        """Start a version with what a sealed one holds: return the ids of chunks that need not be written again.
+
+        `rows` is all the new version shall hold: chunk id -> `stores.segment.row_digest` of chunk and vector. What
+        `base` holds of it, unchanged, is taken over. A store that gains nothing by it starts an empty version.
+        Raises IndexExists, and IndexMissing where `base` is not sealed.
+        """
         ...
 
     def write(self, index: str, batch: EmbeddedBatch) -> int:

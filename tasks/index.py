@@ -6,7 +6,6 @@ data/index.json. The version's name is a digest of what goes in, so equal conten
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -15,20 +14,22 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from blake3 import blake3
 
 from ragkeep.analysis import VERSION
 from ragkeep.config import Params, Paths
-from ragkeep.errors import ReceiptMismatch, SourceError
+from ragkeep.errors import ReceiptMismatch, SourceError, StoreError
 from ragkeep.files import read_json, read_rows, write_json
 from ragkeep.ports import VectorStore
 from ragkeep.stores import open_store
-from ragkeep.stores.segment import FORMAT
+from ragkeep.stores.segment import FORMAT, pack, row_digest
 from ragkeep.tables import iter_chunks, read_table, rows_mask
-from ragkeep.types import EmbeddedBatch, IndexVersion, Vectors, ids_digest
+from ragkeep.types import EmbeddedBatch, IndexVersion, Vectors, content_id, ids_digest
+from tasks.recall import DEPTH, Probe, probes, recall, sampled
 from tasks.shards import iter_shards
 from tasks.stage import progress, stage_main
 
+RECALL_FLOOR = 0.95
+"""A version whose vector search finds less of the exactly nearest ten is not sealed."""
 _BATCH = 2048
 
 
@@ -45,34 +46,34 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     embedder = read_json(paths.data / "embedder.json")
     if embedder is None:
         raise SourceError(f"{paths.data / 'embedder.json'} does not exist: run `dvc repro embed` first")
-    version = _describe(inputs, params, embedder)
+    rows = _rows(inputs)
+    version = _describe(rows, params, embedder)
     store = open_store(params.index, paths)
-    built = not _sealed(store, version)
-    if built:
-        _build(store, version, inputs)
+    done = {"built": 0} if _sealed(store, version) else {"built": 1, **_build(store, version, inputs, rows)}
     write_json(paths.data / "index.json", {k: v for k, v in asdict(version).items() if k != "built_at"})
-    return {"index": version.name, "chunks": version.chunks, "built": int(built), "left_out": len(inputs.left_out)}
+    return {"index": version.name, "chunks": version.chunks, "left_out": len(inputs.left_out), **done}
 
 
-def _describe(inputs: _Inputs, params: Params, embedder: dict[str, Any]) -> IndexVersion:
-    """Work out the receipt from the inputs alone; the name covers every vector and every column a hit can show."""
-    ids: list[str] = []
-    content = blake3()
-    for table in _tables(inputs):
-        ids += table["id"].to_pylist()
-        for column in table.column_names[:-1]:
-            content.update(json.dumps(table[column].to_pylist()).encode())
-        content.update(_matrix(table).tobytes())
-    seen = (embedder["fingerprint"], content.hexdigest(), VERSION, FORMAT)
-    made_from = blake3(json.dumps(seen).encode()).hexdigest(8)
+def _rows(inputs: _Inputs) -> dict[str, str]:
+    """Return all the version shall hold: chunk id -> digest of every column a hit can show and of the vector."""
+    rows: dict[str, str] = {}
+    for batch in _batches(inputs):
+        for chunk, vector in zip(batch.chunks, batch.vectors, strict=True):
+            rows.setdefault(chunk.id, row_digest(pack(chunk), vector))
+    return rows
+
+
+def _describe(rows: dict[str, str], params: Params, embedder: dict[str, Any]) -> IndexVersion:
+    """Work out the receipt from the inputs alone."""
+    made_from = content_id(embedder["fingerprint"], VERSION, str(FORMAT), *sorted(rows.values()))
     return IndexVersion(
-        name=f"{params.index.alias}-{made_from}",
+        name=f"{params.index.alias}-{made_from[:16]}",
         alias=params.index.alias,
         store=params.index.backend,
         embedder=embedder["fingerprint"],
         dim=embedder["dim"],
-        chunks=len(set(ids)),
-        digest=ids_digest(set(ids)),
+        chunks=len(rows),
+        digest=ids_digest(rows),
     )
 
 
@@ -84,15 +85,42 @@ def _sealed(store: VectorStore, version: IndexVersion) -> bool:
     return False
 
 
-def _build(store: VectorStore, version: IndexVersion, inputs: _Inputs) -> None:
+def _build(store: VectorStore, version: IndexVersion, inputs: _Inputs, rows: dict[str, str]) -> dict[str, Any]:
+    """Build, check and seal; return what was taken over from another version and what the check found."""
     store.drop(version.name)
-    store.create(version.name, dim=version.dim)
+    carried = _begin(store, version, rows)
+    sample, wanted = list[Probe](), sampled(rows)
     with progress("index", version.chunks) as advance:
         for batch in _batches(inputs):
-            store.write(version.name, batch)
+            sample += [Probe(c.workspace, v) for c, v in zip(batch.chunks, batch.vectors, strict=True) if c.id in wanted]
+            store.write(version.name, _without(batch, carried))
             advance(len(batch.chunks))
     store.finish(version.name)
+    found = recall(store, version.name, probes(sample), _batches(inputs))
+    if found < RECALL_FLOOR:
+        raise StoreError(
+            f"index {version.name} finds {found:.3f} of the {DEPTH} nearest chunks, at least {RECALL_FLOOR} are needed: "
+            "it was not sealed, nothing live was touched; run again, and look at the store's log if it stays so"
+        )
     store.seal(replace(version, built_at=datetime.now(UTC).isoformat(timespec="microseconds")))
+    return {"carried": len(carried), "recall_at_10": round(found, 4)}
+
+
+def _begin(store: VectorStore, version: IndexVersion, rows: dict[str, str]) -> set[str]:
+    """Start the version, from the live one or else the newest of the same embedder; return the ids it holds already."""
+    alike = (v for v in store.versions(version.alias) if (v.embedder, v.dim) == (version.embedder, version.dim))
+    base = next(alike, None)
+    if base is not None:
+        return store.carry(version.name, base=base.name, rows=rows)
+    store.create(version.name, dim=version.dim)
+    return set()
+
+
+def _without(batch: EmbeddedBatch, carried: set[str]) -> EmbeddedBatch:
+    if not carried:
+        return batch
+    left = [row for row, chunk in enumerate(batch.chunks) if chunk.id not in carried]
+    return EmbeddedBatch(tuple(batch.chunks[row] for row in left), batch.vectors[left])
 
 
 def _tables(inputs: _Inputs) -> Iterator[pa.Table]:

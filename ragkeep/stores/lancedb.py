@@ -16,7 +16,7 @@ import dataclasses
 import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -62,6 +62,13 @@ class LanceStore:
         write_json(folder / "version.json", {"dim": dim, "analysis": VERSION, "format": FORMAT})
         _create_table(folder, dim)
         self._sync(folder)
+
+    def carry(self, index: str, *, base: str, rows: Mapping[str, str]) -> set[str]:  # noqa: ARG002 - see below
+        """See `ports.VectorStore.carry`; takes nothing over: finish() reads every row anyway."""
+        if not (self._folder(base) / "receipt.json").exists():
+            raise IndexMissing(f"no sealed index {base} in {self._path}: carry from one that was sealed")
+        self.create(index, dim=read_json(self._folder(base) / "version.json")["dim"])
+        return set()
 
     def write(self, index: str, batch: EmbeddedBatch) -> int:
         """See `ports.VectorStore.write`."""

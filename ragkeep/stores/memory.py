@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ..errors import DimensionMismatch, IndexExists, IndexLive, IndexMissing, Re
 from ..fusion import fuse, ranking
 from ..types import Chunk, EmbeddedBatch, Hit, IndexVersion, Legs, Query, Vectors, ids_digest
 from .reading import check_query
+from .segment import pack, row_digest
 
 
 @dataclass(slots=True)
@@ -54,6 +55,16 @@ class MemoryStore:
         if index in self._versions:
             raise IndexExists(f"index {index} exists: choose another name, or drop it first")
         self._versions[index] = _Version(dim)
+
+    def carry(self, index: str, *, base: str, rows: Mapping[str, str]) -> set[str]:
+        """See `ports.VectorStore.carry`; what is kept is the very objects."""
+        if (held := self._version(base)).receipt is None:
+            raise IndexMissing(f"no sealed index {base}: carry from one that was sealed")
+        self.create(index, dim=held.dim)
+        kept = {i for i, c in held.chunks.items() if rows.get(i) == row_digest(pack(c), held.vectors[i])}
+        self._versions[index].chunks = {i: held.chunks[i] for i in kept}
+        self._versions[index].vectors = {i: held.vectors[i] for i in kept}
+        return kept
 
     def write(self, index: str, batch: EmbeddedBatch) -> int:
         """See `ports.VectorStore.write`."""

@@ -12,8 +12,9 @@ like: opensearch_index.py; how it is searched: opensearch_search.py. Why so, and
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,17 @@ from ..errors import DimensionMismatch, IndexExists, IndexLive, IndexMissing, Re
 from ..types import EmbeddedBatch, Hit, IndexVersion, Legs, Query, ids_digest
 from . import opensearch_search as searching
 from .opensearch_client import Cluster, Refused
-from .opensearch_index import FORMAT, definition, scan_ids, settle, write_chunks
+from .opensearch_index import FORMAT, definition, delete_chunks, scan_ids, scan_rows, settle, write_chunks
 from .reading import check_batch, check_query
 
 _SEARCH_PATIENCE_S = 2.0
 """A reader does not wait as long as a night for a cluster that is busy."""
 _STALE_S = 7 * 86_400
 """A build this old without a receipt has no builder any more."""
+
+CHANGED_SHARE = 0.2
+"""Up to this share of chunks that differ, a version is made from a clone of the one before."""
+_CLONE_S = 60
 
 Meta = dict[str, Any]
 
@@ -54,19 +59,34 @@ class OpenSearchStore:
     def create(self, index: str, *, dim: int) -> None:
         """See `ports.VectorStore.create`; sweeps away builds that were given up a week ago."""
         self._sweep()
-        try:
-            self._cluster.ask("PUT", f"/{self._version(index)}", definition(dim, shards=self._params.shards))
-        except Refused as error:
-            if error.kind != "resource_already_exists_exception":
-                raise
-            raise IndexExists(f"index {index} exists in OpenSearch: choose another name, or drop it first") from None
+        self._start("PUT", f"/{self._version(index)}", definition(dim, shards=self._params.shards), index)
         self._building[index] = dim
+
+    def carry(self, index: str, *, base: str, rows: Mapping[str, str]) -> set[str]:
+        """See `ports.VectorStore.carry`: a clone (hard links on the servers' disks) in which what is gone is deleted.
+
+        Where more than a fifth would differ an empty version is started instead, which is then merged whole.
+        """
+        meta, source = self._meta(base), self._version(base)
+        if _receipt(base, meta) is None:
+            raise IndexMissing(f"no sealed index {base} in OpenSearch: carry from one that was sealed")
+        held = dict(scan_rows(self._cluster, source))
+        gone = [chunk_id for chunk_id, digest in held.items() if rows.get(chunk_id) != digest]
+        kept = held.keys() - gone
+        if len(gone) + len(rows) - len(kept) > CHANGED_SHARE * len(rows):
+            self.create(index, dim=meta["dim"])
+            return set()
+        self._clone(source, index)
+        self._put_meta(index, {**_unsealed(meta), "finished": False, "carried": True})
+        self._building[index] = meta["dim"]
+        delete_chunks(self._cluster, self._version(index), gone)
+        return kept
 
     def write(self, index: str, batch: EmbeddedBatch) -> int:
         """See `ports.VectorStore.write`; after a time-out and a second try, what the first wrote counts as not new."""
         if index not in self._building:
             meta = self._meta(index)
-            if "receipt" in meta:
+            if _receipt(index, meta):
                 raise StoreError(f"index {index} is sealed: build a new version instead of writing to it")
             if meta["finished"]:
                 alone = {"index": {"auto_expand_replicas": False, "number_of_replicas": 0}}
@@ -81,13 +101,13 @@ class OpenSearchStore:
         meta, name = self._meta(index), self._version(index)
         if meta["finished"]:
             return
-        settle(self._cluster, name, dim=meta["dim"], replicas=self._params.replicas)
+        settle(self._cluster, name, dim=meta["dim"], replicas=self._params.replicas, merge="carried" not in meta)
         self._put_meta(index, {**meta, "finished": True})
         self._building.pop(index, None)
 
     def ids(self, index: str) -> Iterable[str]:
         """See `ports.VectorStore.ids`."""
-        if "receipt" not in self._meta(index):
+        if _receipt(index, self._meta(index)) is None:
             self._cluster.ask("POST", f"/{self._version(index)}/_refresh")
         return scan_ids(self._cluster, self._version(index))
 
@@ -117,7 +137,7 @@ class OpenSearchStore:
 
     def swap(self, alias: str, index: str | None) -> str | None:
         """See `ports.VectorStore.swap`: one call to the cluster, which takes the alias from wherever it is."""
-        if index is not None and "receipt" not in self._meta(index):
+        if index is not None and _receipt(index, self._meta(index)) is None:
             raise IndexMissing(f"no sealed index {index} in OpenSearch: build and seal it before it goes live")
         name, before = self._alias(alias), self._behind(alias)
         steps: list[dict[str, Any]] = [{"remove": {"index": one, "alias": name}} for one in before]
@@ -137,9 +157,8 @@ class OpenSearchStore:
 
     def versions(self, alias: str) -> list[IndexVersion]:
         """See `ports.VectorStore.versions`."""
-        metas = self._metas(f"{self._params.prefix}-index.*").values()
-        receipts = [IndexVersion(**meta["receipt"]) for meta in metas if "receipt" in meta]
-        found = [receipt for receipt in receipts if receipt.alias == alias]
+        receipts = itertools.starmap(_receipt, self._metas(f"{self._params.prefix}-index.*").items())
+        found = [receipt for receipt in receipts if receipt and receipt.alias == alias]
         live = self.live(alias)
         found.sort(key=lambda version: (version.built_at, version.name), reverse=True)
         return sorted(found, key=lambda version: version.name != live)
@@ -153,7 +172,7 @@ class OpenSearchStore:
         if found is None:
             return
         aliases = sorted(found[name]["aliases"])
-        if aliases and "receipt" in self._metas(name).get(index, {}):
+        if aliases and _receipt(index, self._metas(name).get(index, {})):
             raise IndexLive(f"index {index} is live as {', '.join(map(_name, aliases))}: swap the alias first")
         if aliases:
             self._keep_aliases(index, aliases)
@@ -249,12 +268,26 @@ class OpenSearchStore:
         meta = self._metas(self._version(index)).get(index)
         if meta is None:
             raise IndexMissing(f"no index {index} in OpenSearch: create it first")
-        if "receipt" in meta:
+        if _receipt(index, meta):
             self._sealed.add(index)
         return meta
 
     def _put_meta(self, index: str, meta: Meta) -> None:
         self._cluster.ask("PUT", f"/{self._version(index)}/_mapping", {"_meta": meta})
+
+    def _clone(self, source: str, index: str) -> None:
+        alone = {"index.number_of_replicas": 0, "index.auto_expand_replicas": False, "index.refresh_interval": "-1"}
+        settings = {"settings": {**alone, "index.blocks.write": None}}
+        self._start("POST", f"/{source}/_clone/{self._version(index)}?timeout={_CLONE_S}s", settings, index)
+
+    def _start(self, method: str, path: str, body: Any, index: str) -> None:
+        """Make an index. Raises IndexExists."""
+        try:
+            self._cluster.ask(method, path, body)
+        except Refused as error:
+            if "resource_already_exists_exception" not in (error.kind, *str(error).split(": ")):
+                raise
+            raise IndexExists(f"index {index} exists in OpenSearch: choose another name, or drop it first") from None
 
     def _delete(self, name: str) -> None:
         self._cluster.ask("DELETE", f"/{name}", absent=None)
@@ -267,7 +300,7 @@ class OpenSearchStore:
         made = self._cluster.ask("GET", f"/{pattern}/_settings?filter_path=*.settings.index.creation_date", absent={})
         before = (time.time() - _STALE_S) * 1000
         old = {_name(n) for n, one in made.items() if int(one["settings"]["index"]["creation_date"]) < before}
-        sealed = {index for index, meta in self._metas(pattern).items() if "receipt" in meta} if old else set()
+        sealed = {index for index, meta in self._metas(pattern).items() if _receipt(index, meta)} if old else set()
         for index in old - sealed - self._building.keys():
             self.drop(index)
 
@@ -292,6 +325,18 @@ class OpenSearchStore:
         steps = [{action: {"index": name, "alias": alias}} for alias in aliases for action, name in pairs]
         if steps:
             self._cluster.ask("POST", "/_aliases", {"actions": steps})
+
+
+def _receipt(index: str, meta: Meta) -> IndexVersion | None:
+    """Return the receipt of a version that this ragkeep can search; a fresh clone still has that of another."""
+    receipt = meta.get("receipt")
+    if receipt is None or receipt["name"] != index or (meta["analysis"], meta["format"]) != (VERSION, FORMAT):
+        return None
+    return IndexVersion(**receipt)
+
+
+def _unsealed(meta: Meta) -> Meta:
+    return {name: value for name, value in meta.items() if name not in ("receipt", "embedder")}
 
 
 def _name(physical: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -21,17 +21,19 @@ from ..analysis import K1, VERSION, B, terms
 from ..errors import StoreError
 from ..types import Chunk, EmbeddedBatch, content_id
 from .opensearch_client import BUSY, Cluster, Refused, advise, describe_error, suppress_status
-from .segment import FILTERS, pack
+from .segment import FILTERS, pack, row_digest
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when the mapping changes: indexes are built anew."""
 BATCH_BYTES = 5_000_000
 _MAX_WORD = 120
 _PAGE = 10_000
-_BULK = "_bulk?filter_path=errors,items.create.status,items.create.error"
+_BULK = "_bulk?filter_path=errors,items.*.status,items.*.error"
+_DONE = {"create": (201, 409), "delete": (200, 404)}
+"""What an item may be answered: 409 and 404 say that an earlier try, or an earlier night, did it."""
 
 Line = tuple[str, bytes]
-"""A chunk's id and its two lines of a bulk request."""
+"""A chunk's id and its lines of a bulk request."""
 
 
 def definition(dim: int, *, shards: int) -> dict[str, Any]:
@@ -63,6 +65,7 @@ def definition(dim: int, *, shards: int) -> dict[str, Any]:
                 **fields,
                 "id": {"type": "keyword", "index": False},
                 "row": {"type": "binary", "doc_values": True},
+                "digest": {"type": "keyword", "index": False},
                 "words": {"type": "object", "dynamic": True},
                 "vector": _vector(dim),
             },
@@ -106,11 +109,13 @@ def bulk_lines(batch: EmbeddedBatch) -> Iterator[Line]:
 
 
 def _lines(chunk: Chunk, vector: Any) -> bytes:
+    row = pack(chunk)
     document = {name: getattr(chunk, name) for name in FILTERS} | {
         "id": chunk.id,
         "workspace": chunk.workspace,
         "words": {chunk.workspace: " ".join(map(_field, chunk.embed_text.split()))},
-        "row": b64encode(pack(chunk)).decode(),
+        "row": b64encode(row).decode(),
+        "digest": row_digest(row, vector),
         "vector": vector,
     }
     action = orjson.dumps({"create": {"_id": chunk.id}})
@@ -119,18 +124,30 @@ def _lines(chunk: Chunk, vector: Any) -> bytes:
 
 def write_chunks(cluster: Cluster, index: str, batch: EmbeddedBatch) -> int:
     """Write what is not there yet, some megabytes a request; return how many were new. Raises StoreError."""
+    return _send_all(cluster, index, "create", bulk_lines(batch))
+
+
+def delete_chunks(cluster: Cluster, index: str, ids: Iterable[str]) -> None:
+    """Delete chunks; those that are not there count as deleted. Raises StoreError."""
+    _send_all(cluster, index, "delete", ((i, orjson.dumps({"delete": {"_id": i}}) + b"\n") for i in ids))
+
+
+def _send_all(cluster: Cluster, index: str, action: str, todo: Iterable[Line]) -> int:
     new, size, lines = 0, 0, list[Line]()
-    for line in bulk_lines(batch):
+    for line in todo:
         if lines and size + len(line[1]) > BATCH_BYTES:
-            new += _send(cluster, index, lines)
+            new += _send(cluster, index, action, lines)
             size, lines = 0, []
         lines.append(line)
         size += len(line[1])
-    return new + (_send(cluster, index, lines) if lines else 0)
+    return new + (_send(cluster, index, action, lines) if lines else 0)
 
 
-def _send(cluster: Cluster, index: str, lines: list[Line]) -> int:
-    """Write one request's chunks, those again that the cluster was too busy for; nothing is left out."""
+def _send(cluster: Cluster, index: str, action: str, lines: list[Line]) -> int:
+    """Send one request's lines, those again that the cluster was too busy for; nothing is left out.
+
+    Return how many the cluster says it did now.
+    """
     new, waiting = 0, lines
 
     def once() -> None:
@@ -138,14 +155,14 @@ def _send(cluster: Cluster, index: str, lines: list[Line]) -> int:
         answer = cluster.ask("POST", f"/{index}/{_BULK}", b"".join(line for _, line in waiting))
         again = []
         for line, item in zip(waiting, answer["items"], strict=True):
-            status, error = item["create"]["status"], item["create"].get("error")
-            if status == 201:
-                new += 1
+            status, error = item[action]["status"], item[action].get("error")
+            if status in _DONE[action]:
+                new += status == _DONE[action][0]
             elif status in BUSY:
                 again.append(line)
-            elif status != 409:  # 409: written before, by an earlier try or an earlier night
+            else:
                 advice = advise(status, describe_error(error))
-                raise StoreError(f"chunk {line[0]} was not written: OpenSearch {advice}")
+                raise StoreError(f"{action} of chunk {line[0]} was refused: OpenSearch {advice}")
         waiting = again
         if again:
             reason = describe_error(error or "no reason given")
@@ -155,12 +172,17 @@ def _send(cluster: Cluster, index: str, lines: list[Line]) -> int:
     return new
 
 
-def settle(cluster: Cluster, index: str, *, dim: int, replicas: int) -> None:
-    """Make one segment a shard of what was written, read it once, then copy it to other nodes as far as there are any."""
+def settle(cluster: Cluster, index: str, *, dim: int, replicas: int, merge: bool) -> None:
+    """Read once what was written, then copy it to other nodes as far as there are any.
+
+    `merge` makes one segment a shard first. What was carried from another version is left to the server's own merges,
+    which keep segments few and deleted chunks below a fifth: a graph of the whole index is not made for a small change.
+    """
     cluster.ask("POST", f"/{index}/_refresh")
     cluster.ask("POST", f"/{index}/_flush")
-    _merge(cluster, index)
-    cluster.ask("POST", f"/{index}/_flush")
+    if merge:
+        _merge(cluster, index)
+        cluster.ask("POST", f"/{index}/_flush")
     near = {"knn": {"vector": {"vector": [1.0] + [0.0] * (dim - 1), "k": 100}}}
     cluster.ask("POST", f"/{index}/_search", {"query": near, "size": 1, "track_total_hits": False})
     cluster.ask("PUT", f"/{index}/_settings", {"index.auto_expand_replicas": f"0-{replicas}"})
@@ -188,6 +210,16 @@ def _merge(cluster: Cluster, index: str) -> None:
 
 def scan_ids(cluster: Cluster, index: str) -> Iterator[str]:
     """Yield every chunk id as of now, whatever is written or dropped meanwhile."""
+    return (hit["sort"][0] for hit in _scan(cluster, index, {}))
+
+
+def scan_rows(cluster: Cluster, index: str) -> Iterator[tuple[str, str]]:
+    """Yield every chunk's id and digest as of now."""
+    hits = _scan(cluster, index, {"docvalue_fields": ["digest"]})
+    return ((hit["sort"][0], hit["fields"]["digest"][0]) for hit in hits)
+
+
+def _scan(cluster: Cluster, index: str, wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
     scan = cluster.ask("POST", f"/{index}/_search/point_in_time?keep_alive=5m")["pit_id"]
     after: list[str] = []
     try:
@@ -198,10 +230,12 @@ def scan_ids(cluster: Cluster, index: str) -> Iterator[str]:
                 "sort": [{"id": "asc"}],
                 "stored_fields": "_none_",
                 "track_total_hits": False,
+                **wanted,
                 **({"search_after": after} if after else {}),
             }
-            hits = cluster.ask("POST", "/_search?filter_path=hits.hits.sort", page).get("hits", {}).get("hits", [])
-            yield from (hit["sort"][0] for hit in hits)
+            answer = cluster.ask("POST", "/_search?filter_path=hits.hits.sort,hits.hits.fields", page)
+            hits = answer.get("hits", {}).get("hits", [])
+            yield from hits
             if len(hits) < _PAGE:
                 return
             after = hits[-1]["sort"]

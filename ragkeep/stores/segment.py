@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import orjson
+from blake3 import blake3
 from numpy.typing import NDArray
 
 from ..analysis import terms
 from ..fusion import fuse_scores, ranking
-from ..types import Chunk, Hit, Legs, Query
+from ..types import Chunk, Hit, Legs, Query, Vectors
 from .sketch import dots, likeliest
 from .strings import Strings, encoded, mapped
 
@@ -166,6 +167,11 @@ def _vector(query: Query) -> Scores:
 def pack(chunk: Chunk) -> bytes:
     """One chunk as a JSON list in the order of its fields."""
     return orjson.dumps([getattr(chunk, name) for name in Chunk.__slots__])
+
+
+def row_digest(packed: bytes, vector: Vectors) -> str:
+    """Hash a packed chunk and its vector, shape (dim,), to 16 hex digits."""
+    return blake3(packed).update(np.ascontiguousarray(vector, np.float32).tobytes()).hexdigest(8)
 
 
 def unpack(data: bytes) -> Chunk:

@@ -22,6 +22,7 @@ from ragkeep.fusion import fuse, ranking
 from ragkeep.ports import VectorStore
 from ragkeep.stores.memory import MemoryStore
 from ragkeep.stores.opensearch import OpenSearchStore
+from ragkeep.stores.segment import pack, row_digest
 from ragkeep.types import Chunk, EmbeddedBatch, Fusion, IndexVersion, Query, content_id, ids_digest
 from tests.stores.clusters import own_store
 
@@ -217,6 +218,40 @@ def test_writing_again_changes_nothing(store: VectorStore) -> None:
     assert store.write("docs-1", batch) == 0
     assert store.write("docs-1", EmbeddedBatch(batch.chunks * 2, np.vstack([batch.vectors] * 2))) == 0
     assert sorted(store.ids("docs-1")) == sorted(c.id for c in batch.chunks)
+
+
+def digests(batch: EmbeddedBatch) -> dict[str, str]:
+    return {c.id: row_digest(pack(c), v) for c, v in zip(batch.chunks, batch.vectors, strict=True)}
+
+
+def changed(batch: EmbeddedBatch) -> EmbeddedBatch:
+    """One chunk is gone, one is new, one has moved by a line and one has another vector."""
+    moved = (replace(batch.chunks[1], lines=(2, 3)), *batch.chunks[2:-1], chunk("a new stream of beta"))
+    return EmbeddedBatch(moved, np.vstack([batch.vectors[1:2], unit(9, 1), batch.vectors[3:-1], unit(8, 1)]))
+
+
+def test_a_version_carried_from_another_holds_what_it_should(store: VectorStore) -> None:
+    build(store, "docs-1", before := corpus(40))
+    after = changed(before)
+    carried = store.carry("docs-2", base="docs-1", rows=digests(after))
+    assert carried <= {c.id for c in after.chunks[2:-1]}
+    left = [row for row, c in enumerate(after.chunks) if c.id not in carried]
+    store.write("docs-2", EmbeddedBatch(tuple(after.chunks[row] for row in left), after.vectors[left]))
+    store.finish("docs-2")
+    store.seal(receipt(store, "docs-2"))
+    for batch, index in ((before, "docs-1"), (after, "docs-2")):
+        for c, vector in zip(batch.chunks, batch.vectors, strict=True):
+            found = store.search(index, Query("", vector=vector, k=99, mode="vector"))
+            assert (len(found), found[0].chunk) == (len(batch.chunks), c)
+
+
+def test_nothing_is_carried_from_what_is_not_sealed(store: VectorStore) -> None:
+    store.create("docs-1", dim=DIM)
+    with pytest.raises(IndexMissing):
+        store.carry("docs-2", base="docs-1", rows={})
+    build(store, "docs-3", corpus(2))
+    with pytest.raises(IndexExists):
+        store.carry("docs-1", base="docs-3", rows=digests(corpus(2)))
 
 
 def test_a_version_is_searched_only_when_finished(store: VectorStore) -> None:

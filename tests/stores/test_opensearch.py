@@ -16,7 +16,7 @@ from ragkeep.errors import ConfigError, IndexMissing, StoreError
 from ragkeep.stores import opensearch
 from ragkeep.stores.memory import MemoryStore
 from ragkeep.stores.opensearch import OpenSearchStore
-from ragkeep.stores.segment import FILTERS
+from ragkeep.stores.segment import FILTERS, pack, row_digest
 from ragkeep.types import Chunk, EmbeddedBatch, Fusion, IndexVersion, Query, content_id, ids_digest
 from tests.stores.building import DIM, build, chunk_batch
 from tests.stores.clusters import own_store
@@ -143,6 +143,39 @@ def test_a_question_of_many_words_is_answered(store: OpenSearchStore) -> None:
     assert len(store.search("docs-1", Query(question, vector=unit(1, 1)[0]))) == 1
 
 
+def carry(store: OpenSearchStore, index: str, base: str, batch: EmbeddedBatch) -> set[str]:
+    rows = {c.id: row_digest(pack(c), v) for c, v in zip(batch.chunks, batch.vectors, strict=True)}
+    return store.carry(index, base=base, rows=rows)
+
+
+def test_a_small_change_writes_the_difference_alone(store: OpenSearchStore) -> None:
+    build(store, "docs-1", batch := texts_batch(random_texts(100, words=20)))
+    after = EmbeddedBatch(batch.chunks[10:], batch.vectors[10:])
+    assert carry(store, "docs-2", "docs-1", after) == {c.id for c in after.chunks}
+    store.finish("docs-2")
+    assert set(store.ids("docs-2")) == {c.id for c in after.chunks}
+    assert len(set(store.ids("docs-1"))) == 100
+    stats = store._cluster.ask("GET", f"/{store._version('docs-2')}/_stats/indexing")["_all"]["primaries"]["indexing"]
+    assert (stats["index_total"], stats["delete_total"]) == (0, 10)
+
+
+def test_a_large_change_is_built_whole(store: OpenSearchStore) -> None:
+    build(store, "docs-1", batch := texts_batch(random_texts(100, words=20)))
+    after = EmbeddedBatch(batch.chunks[:70], batch.vectors[:70])
+    assert carry(store, "docs-2", "docs-1", after) == set()
+    assert store.write("docs-2", after) == 70
+
+
+def test_a_clone_whose_making_was_cut_short_is_no_version(store: OpenSearchStore) -> None:
+    build(store, "docs-1", chunk_batch(30))
+    store._clone(store._version("docs-1"), "docs-2")
+    assert [version.name for version in store.versions("docs")] == ["docs-1"]
+    with pytest.raises(IndexMissing):
+        store.swap("docs", "docs-2")
+    store.drop("docs-2")
+    assert len(list(store.ids("docs-1"))) == 30
+
+
 def test_a_sealed_version_takes_no_writes_of_another_process(store: OpenSearchStore) -> None:
     store.create("docs-1", dim=DIM)
     other = OpenSearchStore(store._params)
@@ -215,6 +248,11 @@ def test_the_environment_chooses_the_store(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("RAGKEEP_STORE", "opensearch")
     index = load_params(path).index
     assert (index.backend, index.opensearch.hosts, index.opensearch.replicas) == ("opensearch", ("https://one:9200",), 2)
+    monkeypatch.setenv("RAGKEEP_OPENSEARCH_URL", "https://two:9200, https://three:9200")
+    monkeypatch.setenv("RAGKEEP_OPENSEARCH_USER", "me")
+    index = load_params(path).index
+    assert index.opensearch.hosts == ("https://two:9200", "https://three:9200")
+    assert (index.opensearch.user, index.opensearch.replicas) == ("me", 2)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from ragkeep.config import IndexParams, Params, Paths, SourceParams
-from ragkeep.errors import ReceiptMismatch
+from ragkeep.errors import ReceiptMismatch, StoreError
 from ragkeep.files import read_json, write_json
 from ragkeep.stores import open_store
 from ragkeep.tables import chunks_table
@@ -148,3 +148,23 @@ def test_vectors_of_other_chunks_are_refused(night: tuple[Paths, Params]) -> Non
 def test_an_empty_corpus_makes_an_empty_version(tmp_path: Path) -> None:
     write_inputs(Paths(tmp_path).data, [])
     assert run(Paths(tmp_path), params("lancedb"))["chunks"] == 0
+
+
+def test_a_version_that_does_not_find_its_own_chunks_is_not_sealed(
+    night: tuple[Paths, Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, params = night
+    store = open_store(params.index, paths)
+    monkeypatch.setattr(type(store), "search", lambda self, index, query: [])
+    with pytest.raises(StoreError, match="not sealed"):
+        run(paths, params)
+    assert store.versions("docs") == []
+
+
+def test_only_what_changed_is_written_to_a_store_that_can_carry(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    write_inputs(paths.data, [chunk(n) for n in range(10)])
+    assert run(paths, params("memory"))["carried"] == 0
+    write_inputs(paths.data, [chunk(n) for n in range(1, 11)])
+    stats = run(paths, params("memory"))
+    assert (stats["carried"], stats["chunks"], stats["recall_at_10"]) == (9, 10, 1.0)
