@@ -69,8 +69,11 @@ def serving(answer: Callable[[Request], Answer]) -> Iterator[str]:
 class Amazon:
     """Checks signatures for one service and region; remembers what it let through."""
 
-    def __init__(self, service: str, region: str, known: Callable[[str], Keys | None]) -> None:
+    def __init__(
+        self, service: str, region: str, known: Callable[[str], Keys | None], *, payload_header: bool = True
+    ) -> None:
         self.service, self.region, self.known = service, region, known
+        self.required = {"host", "x-amz-date", *["x-amz-content-sha256"][: int(payload_header)]}
         self.passed, self.refused = list[Request](), list[str]()
 
     def answer(self, request: Request) -> Answer:
@@ -98,8 +101,8 @@ class Amazon:
             "Signature expired": abs(age.total_seconds()) < 300,
             "The security token included in the request is expired":
                 keys is None or request.headers.get("x-amz-security-token") == keys.token,
-            "The body is another": request.headers.get("x-amz-content-sha256") == digest,
-            "Headers are not signed as they should be": {"host", "x-amz-date", "x-amz-content-sha256"} <= {*names}
+            "The body is another": request.headers.get("x-amz-content-sha256", digest) == digest,
+            "Headers are not signed as they should be": self.required <= {*names}
                 and "content-length" not in names
                 and ("x-amz-security-token" in names) == ("x-amz-security-token" in request.headers),
         }  # fmt: skip
@@ -133,12 +136,18 @@ def only(keys: Keys) -> Callable[[str], Keys | None]:
     return lambda access_key: keys if access_key == keys.access_key else None
 
 
-@pytest.fixture
-def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine that knows nothing of AWS; returns the path of the file where it would be configured."""
+def forget_aws(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Make this a machine that knows nothing of AWS; it would be configured in `folder / "config"`."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    return tmp_path / "config"
+
+
+def log_in(monkeypatch: pytest.MonkeyPatch, keys: Keys) -> None:
+    """Put keys in the environment."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys.secret_key)
+    if keys.token:
+        monkeypatch.setenv("AWS_SESSION_TOKEN", keys.token)

@@ -1,7 +1,7 @@
 """How the store speaks with Amazon OpenSearch: signed requests, and errors about credentials in one line."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ from ragkeep.config import OpenSearchParams
 from ragkeep.errors import ConfigError, StoreError
 from ragkeep.stores.opensearch import OpenSearchStore
 from ragkeep.stores.opensearch_client import Cluster, Refused
-from tests.stores.amazon import Amazon, Keys, no_aws, only, serving
+from tests.stores.amazon import Amazon, Keys, log_in, only, serving
 
 pytest.importorskip("boto3", reason="signing needs the extra [aws]")
-__all__ = ["no_aws"]
 
 REGION = "eu-central-2"
 KEYS = Keys("AKIDEXAMPLE", "s3cret/with+signs")
@@ -39,22 +38,13 @@ def cluster_at(url: str, **settings: Any) -> Iterator[Cluster]:
     cluster.close()
 
 
-@pytest.fixture
-def log_in(no_aws: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Keys], None]:
-    def log_in(keys: Keys) -> None:
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys.access_key)
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys.secret_key)
-        if keys.token:
-            monkeypatch.setenv("AWS_SESSION_TOKEN", keys.token)
-
-    return log_in
-
-
 @pytest.mark.parametrize("service", ["es", "aoss"])
 @pytest.mark.parametrize("token", [None, "FwoGZXIvYXdzE/+="])
-def test_amazon_accepts_every_kind_of_request(log_in: Callable[[Keys], None], service: str, token: str | None) -> None:
+def test_amazon_accepts_every_kind_of_request(
+    no_aws: Path, monkeypatch: pytest.MonkeyPatch, service: str, token: str | None
+) -> None:
     keys = Keys(KEYS.access_key, KEYS.secret_key, token)
-    log_in(keys)
+    log_in(monkeypatch, keys)
     amazon = Amazon(service, REGION, only(keys))
     with serving(amazon.answer) as url, cluster_at(url, aws_service=service) as cluster:
         for method, path, body in REQUESTS:
@@ -75,9 +65,9 @@ def test_amazon_accepts_every_kind_of_request(log_in: Callable[[Keys], None], se
     ],
 )
 def test_what_amazon_refuses_is_one_line_with_the_next_step(
-    log_in: Callable[[Keys], None], keys: Keys, settings: dict[str, str], said: str
+    no_aws: Path, monkeypatch: pytest.MonkeyPatch, keys: Keys, settings: dict[str, str], said: str
 ) -> None:
-    log_in(keys)
+    log_in(monkeypatch, keys)
     amazon = Amazon("es", REGION, only(KEYS))
     refused = pytest.raises(Refused, match=rf"does not accept these AWS credentials .*{said}")
     with serving(amazon.answer) as url, cluster_at(url, **settings) as cluster, refused as error:
@@ -94,8 +84,8 @@ def test_without_a_signature_amazon_refuses(no_aws: Path) -> None:
     assert amazon.refused == ["Missing Authentication Token"]
 
 
-def test_a_request_changed_on_its_way_is_refused(log_in: Callable[[Keys], None]) -> None:
-    log_in(KEYS)
+def test_a_request_changed_on_its_way_is_refused(no_aws: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_in(monkeypatch, KEYS)
     amazon = Amazon("es", REGION, only(KEYS))
     with serving(amazon.answer) as url, cluster_at(url) as cluster:
         cluster.ask("POST", "/docs-1/_search?size=3", {"query": {}})
