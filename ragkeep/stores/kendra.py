@@ -65,7 +65,7 @@ class KendraSearcher:
         if not text or not is_id(query.workspace) or any(not _fits(value) for value in wall.values()):
             return []
         found: dict[str, Hit] = {}
-        size = min(query.k, _PASSAGES)
+        size = max(1, min(query.k, _PASSAGES))
         for page in range(1, _PASSAGES // size + 1):
             items = self._retrieve(index, text, wall, page=page, size=size)
             hits = (_hit(item) for item in items if _matches(item, wall))
