@@ -13,7 +13,19 @@ import sys
 
 from benchmarks.measure import alternate, finish
 
-HEAVY = ("torch", "prefect", "mlflow", "great_expectations", "ragas", "lancedb", "openvino", "dvc", "pandas", "pyarrow")
+HEAVY = (
+    "torch",
+    "prefect",
+    "mlflow",
+    "great_expectations",
+    "ragas",
+    "lancedb",
+    "openvino",
+    "dvc",
+    "pandas",
+    "pyarrow",
+    "boto3",
+)
 
 
 def imported() -> list[str]:

@@ -22,6 +22,10 @@ STORES = {
     "memory": "ragkeep.testing:memory_store",
     "opensearch": "ragkeep.stores.opensearch:open_store",
 }
+SEARCHERS = {
+    "kendra": "ragkeep.stores.kendra:open_searcher",
+}
+"""What can be asked and not written to: no night builds it, so `index.backend` does not take it."""
 GENERATORS = {
     "extractive": "ragkeep.generators.extractive:extractive",
 }

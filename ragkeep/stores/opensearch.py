@@ -58,6 +58,7 @@ class OpenSearchStore:
 
     def create(self, index: str, *, dim: int) -> None:
         """See `ports.VectorStore.create`; sweeps away builds that were given up a week ago."""
+        self._cluster.refuse_serverless()
         self._sweep()
         self._start("PUT", f"/{self._version(index)}", definition(dim, shards=self._params.shards), index)
         self._building[index] = dim
@@ -220,7 +221,7 @@ class OpenSearchStore:
         path = searching.path(target, rows=rows, shards=self._params.shards)
         body = searching.body(query, rows=rows, shards=self._params.shards)
         try:
-            answer = self._cluster.patiently(lambda: self._cluster.ask("POST", path, body), patience_s=_SEARCH_PATIENCE_S)
+            answer = self._cluster.promptly(lambda: self._cluster.ask("POST", path, body), patience_s=_SEARCH_PATIENCE_S)
         except Refused as error:
             if "invalid dimension" not in str(error):
                 raise

@@ -19,12 +19,18 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from .. import aws
+from ..breaker import Breaker, Resting
 from ..config import OpenSearchParams
-from ..errors import MissingExtra, StoreError
+from ..errors import ConfigError, MissingExtra, StoreError
 
 _NDJSON = {"content-type": "application/x-ndjson"}
 BUSY = frozenset({429, 502, 503, 504})
 """What a cluster answers that will soon be able to: the same request may be sent again."""
+
+_FAILURES = 3
+"""Searches in a row that found the cluster away, each after its patience, before none is tried for a while."""
+_REST_S = 5.0
 
 T = TypeVar("T")
 
@@ -47,11 +53,17 @@ def suppress_status(status: int) -> Iterator[None]:
             raise
 
 
+def passing(error: Exception) -> bool:
+    """Whether the cluster is busy or away, so that the same request may go through later."""
+    return isinstance(error, Refused) and (error.status in BUSY or error.kind in ("connection", "timeout"))
+
+
 class Cluster:
     """A connection pool; safe to share between threads."""
 
     def __init__(self, params: OpenSearchParams) -> None:
         self._params = params
+        self._breaker = Breaker(failures=_FAILURES, rest_s=_REST_S)
 
     @cached_property
     def _transport(self) -> Any:
@@ -81,6 +93,8 @@ class Cluster:
         try:
             return self._transport.perform_request(method, path, body=data, headers=headers, timeout=timeout_s)
         except _library().OpenSearchException as error:
+            if error.args and isinstance(error.args[-1], ConfigError):  # ours, about credentials
+                raise error.args[-1] from None
             refused = self._refused(error)
         if refused.status == 404 and absent is not ...:
             return absent
@@ -96,10 +110,27 @@ class Cluster:
             try:
                 return work()
             except Refused as error:
-                if wait_s is None or (error.status not in BUSY and error.kind not in ("connection", "timeout")):
+                if wait_s is None or not passing(error):
                     raise
                 time.sleep(wait_s)
         raise AssertionError("the last wait is None")
+
+    def promptly(self, work: Callable[[], T], *, patience_s: float) -> T:
+        """Do as `patiently` does, but fail at once while the last ones found the cluster away: for readers."""
+        try:
+            with self._breaker.guard(passing):
+                return self.patiently(work, patience_s=patience_s)
+        except Resting as rest:
+            said = f"{rest.cause}; searches fail at once for {rest.wait_s:.1f} s more"
+            raise Refused(said, kind="resting") from None
+
+    def refuse_serverless(self) -> None:
+        """Raise StoreError where an index cannot be built; see docs/adr/0005-opensearch.md."""
+        if self._params.aws_service == "aoss":
+            raise StoreError(
+                "OpenSearch Serverless cannot hold an index of ours: it has no Lucene graph, no scripts, no merging, and "
+                "takes no document ids beside vectors: use a managed domain, with index.opensearch.aws_service es"
+            )
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
@@ -154,7 +185,10 @@ def _node(url: str) -> dict[str, Any]:
 
 def _answered(where: str, params: OpenSearchParams, error: Any) -> Refused:
     status, kind, info = error.args[0], str(error.args[1]), error.args[2] if len(error.args) > 2 else None
-    reason = describe_error(info["error"]) if isinstance(info, dict) and "error" in info else kind
+    told = info if isinstance(info, dict) else {}
+    reason = describe_error(told.get("error") or told.get("message") or told.get("Message") or kind)
+    if params.aws_service and status in (401, 403) and kind != "cluster_block_exception":
+        return Refused(f"{where} {_unsigned(reason)}", status, kind)
     return Refused(f"{where} {advise(status, reason, user=params.user)}", status, kind)
 
 
@@ -171,6 +205,13 @@ def advise(status: int, reason: str, *, user: str = "") -> str:
     if status in BUSY:
         return f"is too busy or not whole ({status}: {reason}): wait, or add nodes; nothing live was touched"
     return f"answered {status}: {reason}"
+
+
+def _unsigned(reason: str) -> str:
+    return (
+        f"does not accept these AWS credentials ({reason}): log in again if they ran out, let its access policy name "
+        "their role, and check index.opensearch.aws_region, aws_service and this machine's clock"
+    )
 
 
 def describe_error(error: Any) -> str:
@@ -204,20 +245,23 @@ def _cause(said: str) -> str:
 
 def _credentials(params: OpenSearchParams) -> Any:
     if params.aws_service:
-        try:
-            session = importlib.import_module("boto3").Session(region_name=params.aws_region or None)
-            signer = _library().Urllib3AWSV4SignerAuth
-        except ImportError:
-            raise MissingExtra("signing requests for Amazon OpenSearch", "aws") from None
-        found = session.get_credentials()
-        if found is None or not session.region_name:
-            raise StoreError(
-                "no AWS credentials or no region: set index.opensearch.aws_region, and log in or set AWS_PROFILE"
-            )
-        return signer(found, session.region_name, params.aws_service)
+        return _signer(params)
     if not params.user:
         return None
     return params.user, os.environ.get("RAGKEEP_OPENSEARCH_PASSWORD", "")
+
+
+def _signer(params: OpenSearchParams) -> Callable[..., dict[str, str]]:
+    session = aws.session("signing requests for Amazon OpenSearch", params.aws_region)
+    credentials, signer = session.get_credentials(), _library().Urllib3AWSV4SignerAuth
+
+    def sign(method: str, url: str, body: Any, headers: dict[str, str] | None = None) -> dict[str, str]:
+        # asked each time, since temporary keys are renewed
+        made = signer(aws.keys(credentials), session.region_name, params.aws_service)
+        signed: dict[str, str] = made(method, url, body, headers)
+        return signed
+
+    return sign
 
 
 class _Json:

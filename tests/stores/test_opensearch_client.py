@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +21,7 @@ import pytest
 
 from ragkeep.config import OpenSearchParams
 from ragkeep.errors import MissingExtra, StoreError
+from ragkeep.stores import opensearch, opensearch_client
 from ragkeep.stores.opensearch import OpenSearchStore
 from ragkeep.types import Query
 from tests.stores.building import DIM, chunk_batch
@@ -181,6 +183,35 @@ def test_nobody_there_is_said() -> None:
             store.search("docs", Query("x", mode="keyword"))
 
 
+def test_a_reader_fails_at_once_while_the_cluster_is_away_and_asks_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opensearch, "_SEARCH_PATIENCE_S", 0.3)
+    monkeypatch.setattr(opensearch_client, "_REST_S", 2.0)
+    answers, asked = [(503, {"error": {"type": "boom", "reason": "no shards"}})], list[str]()
+    with serving(lambda path, _: asked.append(path) or answers[-1]) as url, store_at(url, max_retries=0) as store:
+        for _ in range(3):
+            with pytest.raises(StoreError, match=r"not whole \(503.*nothing live was touched$"):
+                store.search("docs", Query("x", mode="keyword"))
+        before, began = len(asked), time.monotonic()
+        for _ in range(50):
+            with pytest.raises(StoreError, match=r"not whole .*; searches fail at once for \d\.\d s more$"):
+                store.search("docs", Query("x", mode="keyword"))
+        assert (len(asked), time.monotonic() - began < 1.5) == (before, True)
+        time.sleep(max(0.0, 2.1 - (time.monotonic() - began)))
+        answers.append((200, {"hits": {"hits": []}}))
+        assert store.search("docs", Query("x", mode="keyword")) == []
+
+
+def test_a_night_waits_where_a_reader_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opensearch, "_SEARCH_PATIENCE_S", 0.0)
+    stub = Stub(whole(503), whole(503), each(201))
+    bulk = stub.answer
+    with serving(lambda path, body: (503, {}) if "_search" in path else bulk(path, body)) as url, store_at(url) as store:
+        for _ in range(4):
+            with pytest.raises(StoreError):
+                store.search("docs", Query("x", mode="keyword"))
+        assert store.write("docs-1", chunk_batch(4)) == 4
+
+
 def test_a_server_that_does_not_answer_is_not_waited_for_forever() -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
@@ -267,16 +298,6 @@ def test_opening_a_store_does_not_import_the_client_library() -> None:
         print("opensearchpy" in sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
-
-
-def test_requests_are_signed_for_amazon(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("boto3", reason="signing needs the extra [aws]")
-    for name, value in (("ACCESS_KEY_ID", "AKIDEXAMPLE"), ("SECRET_ACCESS_KEY", "s3cret")):
-        monkeypatch.setenv(f"AWS_{name}", value)
-    with store_at("http://127.0.0.1:9", aws_service="es", aws_region="eu-west-1", patience_s=0) as store:
-        signed = store._cluster._transport.kwargs["http_auth"]("GET", "http://127.0.0.1:9/_alias", None)
-    assert "Credential=AKIDEXAMPLE/" in signed["Authorization"]
-    assert "/eu-west-1/es/aws4_request" in signed["Authorization"]
 
 
 def test_signing_without_boto3_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

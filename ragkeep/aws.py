@@ -1,0 +1,59 @@
+"""The AWS credentials of this machine, for whoever asks a service of Amazon; needs the extra [aws].
+
+Found as boto3 finds them: environment, AWS_PROFILE, login, the role of the machine. No key is in a message or a log.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import Any
+
+from .errors import ConfigError, MissingExtra
+
+_LOG_IN = "log in (`aws sso login`), set AWS_PROFILE, or give this machine a role; nothing live was touched"
+
+
+def session(what: str, region: str = "") -> Any:
+    """Return a boto3 session that has credentials and a region; `what` names in errors what needs them.
+
+    Raises MissingExtra without boto3, ConfigError without credentials or region.
+    """
+    try:
+        boto3 = importlib.import_module("boto3")
+    except ImportError:
+        raise MissingExtra(what, "aws") from None
+    # a failed renewal is ours to report; without a handler Python would print it with its traceback
+    logging.getLogger("botocore").addHandler(logging.NullHandler())
+    try:
+        made = boto3.Session(region_name=region or None)
+        found = made.get_credentials()
+    except _boto_errors() as error:
+        raise ConfigError(f"{what} needs AWS credentials, and {one_line(error)}: {_LOG_IN}") from None
+    if found is None:
+        raise ConfigError(f"{what} needs AWS credentials and there are none: {_LOG_IN}")
+    if not made.region_name:
+        raise ConfigError(f"{what} needs to know the AWS region: name it in the settings or in AWS_DEFAULT_REGION")
+    return made
+
+
+def keys(credentials: Any) -> Any:
+    """Return the access key, secret and token as they are now; temporary ones are renewed before they run out.
+
+    Raises ConfigError when they cannot be renewed.
+    """
+    try:
+        return credentials.get_frozen_credentials()
+    except _boto_errors() as error:
+        raise ConfigError(f"the AWS credentials ran out and cannot be renewed ({one_line(error)}): {_LOG_IN}") from None
+
+
+def one_line(error: Exception) -> str:
+    """Say what went wrong, shortly."""
+    return " ".join(str(error).split())[:300].rstrip(".")
+
+
+def _boto_errors() -> tuple[type[Exception], ...]:
+    raised = importlib.import_module("botocore.exceptions")
+    # RuntimeError: what came back from a renewal had run out already
+    return raised.BotoCoreError, raised.ClientError, RuntimeError
