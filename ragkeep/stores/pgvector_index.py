@@ -245,14 +245,14 @@ def _rows(batch: EmbeddedBatch) -> list[bytes]:
 
 
 def _row(chunk: Chunk, vector: NDArray[Any]) -> bytes:
-    counts = Counter(map(searched, terms(chunk.embed_text)))
+    counts = Counter(word for piece in chunk.embed_text.split() for word in _words(piece))
     try:
         texts = [_text(chunk, name) for name in _COPIED]
         row = pack(chunk)
     except (TypeError, UnicodeEncodeError) as error:
         raise StoreError(f"chunk {chunk.id} of {chunk.uri!r} cannot be written: {error}") from None
-    words = _array(_TEXT_OID, [word.encode() for word in counts])
-    times = _array(_INT_OID, [struct.pack(">i", times) for times in counts.values()])
+    words = _array(_TEXT_OID, [_word(word) for word in counts])
+    times = _array(_INT_OID, [_number(times) for times in counts.values()])
     fields = [*texts, unit(vector).data, row, words, times, struct.pack(">i", counts.total())]
     return _FIELDS + b"".join(map(_field, fields))
 
@@ -272,9 +272,25 @@ def unit(vector: NDArray[Any]) -> Unit:
     return Unit(struct.pack(">hh", len(vector), 0) + np.ascontiguousarray(vector, ">f4").tobytes())
 
 
+@lru_cache(maxsize=1 << 17)
+def _words(piece: str) -> tuple[str, ...]:
+    # no term spans a space, so a text's terms are those of its pieces; most pieces come again
+    return tuple(map(searched, terms(piece)))
+
+
+@lru_cache(maxsize=1 << 17)
+def _word(word: str) -> bytes:
+    return _field(word.encode())
+
+
+@lru_cache(maxsize=1 << 12)
+def _number(number: int) -> bytes:
+    return _field(struct.pack(">i", number))
+
+
 def _array(oid: int, items: list[bytes]) -> bytes:
     head = struct.pack(">iii", int(bool(items)), 0, oid)
-    return head + (struct.pack(">ii", len(items), 1) + b"".join(map(_field, items)) if items else b"")
+    return head + (struct.pack(">ii", len(items), 1) + b"".join(items) if items else b"")
 
 
 def _field(data: bytes) -> bytes:
