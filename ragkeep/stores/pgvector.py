@@ -270,12 +270,13 @@ class PgVectorStore:
         """Search; once more where the version was dropped in the middle, for then the alias points at another."""
         if not is_id(index):
             raise _no_index(index)
-        try:
-            return self._database.run(work)
-        except Refused as error:
-            if error.state != _NO_TABLE:
-                raise
-        return self._database.run(work)
+        for _ in range(2):
+            try:
+                return self._database.run(work)
+            except Refused as error:
+                if error.state != _NO_TABLE:
+                    raise
+        raise IndexMissing(f"index {index} was dropped while it was searched: ask again")
 
     # --- what is known of versions ------------------------------------------------------------
 

@@ -106,9 +106,10 @@ from {chunks}, lateral (values ('workspace', workspace), ('source', source), ('l
     f (name, value)
 group by workspace, name, value
 """
-# language and kind have few values: a lookup by them alone would read much of the table
 _LOOKUPS = {
     "source": "(workspace, source, row)",
+    "language": "(workspace, language, row)",
+    "kind": "(workspace, kind, row)",
     "uri": "using hash (uri)",
     "document": "using hash (document_id)",
 }
@@ -196,9 +197,9 @@ def insert(session: Session, prefix: str, build: int, batch: EmbeddedBatch) -> i
 
 def build_indexes(session: Session, prefix: str, build: int, dim: int) -> None:
     """Make the graph, the lookups, the postings and the counts from what was written; what an earlier try made goes."""
+    session.execute("set local statement_timeout = 0")
     found = session.execute(statement("select count(*) from {chunks}", prefix, build)).fetchone()
     assert found is not None
-    session.execute("set local statement_timeout = 0")
     session.execute("set local work_mem = '256MB'")
     session.execute(f"set local maintenance_work_mem = '{_memory_mb(found[0], dim)}MB'")
     session.execute(f"set local max_parallel_maintenance_workers = {0 if found[0] < 50_000 else 2}")
