@@ -21,6 +21,7 @@ STORES = {
     "lancedb": "ragkeep.stores.lancedb:open_store",
     "memory": "ragkeep.testing:memory_store",
     "opensearch": "ragkeep.stores.opensearch:open_store",
+    "pgvector": "ragkeep.stores.pgvector:open_store",
 }
 SEARCHERS = {
     "kendra": "ragkeep.stores.kendra:open_searcher",

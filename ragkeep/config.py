@@ -113,6 +113,19 @@ class OpenSearchParams:
 
 
 @dataclass(frozen=True, slots=True)
+class PgVectorParams:
+    """Where PostgreSQL with pgvector is. The password is in RAGKEEP_PGVECTOR_PASSWORD, or where libpq looks for it.
+
+    `prefix` names the schema that holds all tables. No statement but the building of an index takes longer than
+    `timeout_s`.
+    """
+
+    url: str = "postgresql://ragkeep@127.0.0.1:5432/ragkeep"
+    prefix: str = "ragkeep"
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class IndexParams:
     """Which store, and how many versions stay."""
 
@@ -120,6 +133,7 @@ class IndexParams:
     alias: str = "docs"
     keep: int = 3
     opensearch: OpenSearchParams = OpenSearchParams()
+    pgvector: PgVectorParams = PgVectorParams()
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +335,7 @@ def _check(params: Params, where: str) -> None:
     if not is_id(alias) or len(alias) > 47:  # an index is named <alias>-<16 digits>, and that is an id too
         raise ConfigError(f"{where}: index.alias {alias!r} must be 1-47 of a-z, 0-9 and '-' (it begins index names)")
     _check_opensearch(params.index.opensearch, f"{where}: index.opensearch")
+    _check_pgvector(params.index.pgvector, f"{where}: index.pgvector")
     for key, (low, high) in BOUNDS.items():
         section, _, name = key.partition(".")
         _within(f"{where}: {key}", getattr(getattr(params, section), name), low, high)
@@ -349,6 +364,17 @@ def _check_opensearch(params: OpenSearchParams, where: str) -> None:
             raise ConfigError(f"{where}.hosts: {host!r} must begin with http:// or https://")
     if not is_id(params.prefix):
         raise ConfigError(f"{where}.prefix {params.prefix!r} must be 1-64 of a-z, 0-9 and '-' (it begins index names)")
+
+
+def _check_pgvector(params: PgVectorParams, where: str) -> None:
+    _within(f"{where}.timeout_s", params.timeout_s, 0.1, 3600)
+    scheme, _, rest = params.url.partition("://")
+    if "password=" in rest or ":" in rest.partition("/")[0].rpartition("@")[0]:  # not shown: it may hold one
+        raise ConfigError(f"{where}.url must not hold a password: set RAGKEEP_PGVECTOR_PASSWORD, or use ~/.pgpass")
+    if scheme not in ("postgresql", "postgres") or not rest:
+        raise ConfigError(f"{where}.url must look like postgresql://user@host:5432/database")
+    if not is_id(params.prefix) or len(params.prefix) > 63:
+        raise ConfigError(f"{where}.prefix {params.prefix!r} must be 1-63 of a-z, 0-9 and '-' (it names a schema)")
 
 
 def _within(key: str, value: float | str, low: float, high: float) -> None:

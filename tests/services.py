@@ -62,6 +62,19 @@ def own_opensearch(*, nodes: int = 3, secure: bool = False) -> Iterator[Cluster]
         cluster.down(wipe=True)
 
 
+@contextmanager
+def own_postgres() -> Iterator[Server]:
+    """A PostgreSQL for one test, which may kill it and bring it back."""
+    watch()
+    server = Server(postgres.SERVICE, session_folder() / f"own-{uuid.uuid4().hex}")
+    try:
+        with skipping_what_is_unavailable():
+            server.up(0)
+        yield server
+    finally:
+        server.down(wipe=True)
+
+
 def start(cluster: Cluster, *, nodes: int, secure: bool) -> None:
     """Start a cluster on free ports."""
     http_ports, transport_ports = choose_ports(nodes, 0)
@@ -90,6 +103,8 @@ def stop_all() -> None:
     """Stop the session's servers and remove their data."""
     for state in session_folder().glob("*/cluster.json"):
         Cluster(state.parent).down(wipe=True)
+    for state in session_folder().glob("own-*/server.json"):
+        Server(postgres.SERVICE, state.parent).down(wipe=True)
     for service in (postgres.SERVICE, s3.SERVICE):
         Server(service, session_folder() / service.name).down(wipe=True)
     shutil.rmtree(session_folder(), ignore_errors=True)

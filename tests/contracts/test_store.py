@@ -22,9 +22,10 @@ from ragkeep.fusion import fuse, ranking
 from ragkeep.ports import VectorStore
 from ragkeep.stores.memory import MemoryStore
 from ragkeep.stores.opensearch import OpenSearchStore
+from ragkeep.stores.pgvector import PgVectorStore
 from ragkeep.stores.segment import pack, row_digest
 from ragkeep.types import Chunk, EmbeddedBatch, Fusion, IndexVersion, Query, content_id, ids_digest
-from tests.stores.clusters import own_store
+from tests.stores import clusters, databases
 
 DIM = 8
 WORDS = [
@@ -45,8 +46,9 @@ WORDS = [
 
 @pytest.fixture(params=sorted(STORES))
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
-    if request.param == "opensearch":
-        with own_store() as made:
+    servers = {"opensearch": clusters.own_store, "pgvector": databases.own_store}
+    if request.param in servers:
+        with servers[request.param]() as made:
             yield made
     else:
         yield load(STORES, request.param, path=tmp_path)
@@ -96,6 +98,9 @@ def lose(store: VectorStore, index: str, path: Path) -> None:
     if isinstance(store, OpenSearchStore):
         meta = {name: value for name, value in store._meta(index).items() if name != "receipt"}
         store._put_meta(index, meta)
+    if isinstance(store, PgVectorStore):
+        forget = "update {versions} set receipt = null where name = %s"
+        store._database.run(lambda session: store._execute(session, forget, [index]))
     (path / "versions" / index / "receipt.json").unlink(missing_ok=True)
 
 
