@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from .pgvector_client import Session
 
 _STALE_S = 7 * 86_400  # a build this old without a receipt has no builder any more
-_PAGE = 10_000
-_LOCK_MS = 200
+_PAGE, _LOCK_MS = 10_000, 200
 _NO_TABLE, _TAKEN, _LOCKED = "42P01", "23505", "55P03"
 
 T = TypeVar("T")
@@ -202,8 +201,7 @@ class PgVectorStore:
         if not is_id(alias):
             return []
         rows, live = self._database.run(work)
-        found = [IndexVersion(**row[0]) for row in rows]
-        found.sort(key=lambda version: (version.built_at, version.name), reverse=True)
+        found = sorted((IndexVersion(**row[0]) for row in rows), key=lambda v: (v.built_at, v.name), reverse=True)
         return sorted(found, key=lambda version: version.name != live)
 
     def drop(self, index: str) -> None:

@@ -37,3 +37,10 @@ def own_store(url: str = "", **settings: Any) -> Iterator[PgVectorStore]:
 def without_password(url: str) -> str:
     """As it may stand in params.yaml."""
     return url.replace(f":{urlsplit(url).password}@", "@")
+
+
+def tables_of(store: PgVectorStore) -> list[str]:
+    """One table of each version that has any."""
+    select = "select tablename from pg_tables where schemaname = %s and tablename like 'chunks%%' order by 1"
+    rows = store._database.run(lambda session: session.execute(select, [store._params.prefix]).fetchall())
+    return [row[0] for row in rows]

@@ -1,8 +1,6 @@
 """The pgvector store against a real server: what the contract does not ask of every store."""
 
 import logging
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg import Connection
 
 from ragkeep.config import load_params
 from ragkeep.errors import ConfigError, IndexExists, IndexMissing, StoreError
@@ -24,7 +21,7 @@ from ragkeep.stores.pgvector_index import statement
 from ragkeep.stores.segment import FILTERS
 from ragkeep.types import Chunk, EmbeddedBatch, Fusion, IndexVersion, Query, content_id, ids_digest
 from tests.stores.building import DIM, build, chunk_batch
-from tests.stores.databases import own_store
+from tests.stores.databases import own_store, tables_of
 
 
 @pytest.fixture
@@ -206,12 +203,6 @@ def test_a_lost_live_version_is_missing_until_it_is_built_again(store: PgVectorS
     assert len(store.search("docs", Query("word1", mode="keyword"))) == 1
 
 
-def tables_of(store: PgVectorStore) -> list[str]:
-    select = "select tablename from pg_tables where schemaname = %s and tablename like 'chunks%%' order by 1"
-    rows = store._database.run(lambda session: session.execute(select, [store._params.prefix]).fetchall())
-    return [row[0] for row in rows]
-
-
 def test_builds_that_were_given_up_are_swept(store: PgVectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
     build(store, "docs-1", chunk_batch(3))
     store.create("docs-2", dim=DIM)
@@ -243,64 +234,6 @@ def test_many_creators_at_once_make_one_schema_and_one_version() -> None:
         assert [type(error) for error in errors if error] == [IndexExists] * 7
         for other in others:
             other.close()
-
-
-# --- dropped under readers --------------------------------------------------------------------------
-
-
-def test_readers_see_no_error_while_versions_are_swapped_and_dropped(store: PgVectorStore) -> None:
-    build(store, "docs-0", chunk_batch(5))
-    store.swap("docs", "docs-0")
-    stop = threading.Event()
-
-    def read() -> set[int]:
-        seen = set()
-        while not stop.is_set():
-            seen.add(len(store.search("docs", Query("shared words", vector=unit(1, 1)[0], k=99))))
-        return seen
-
-    with ThreadPoolExecutor(3) as pool:
-        readers = [pool.submit(read) for _ in range(3)]
-        for night in range(1, 15):
-            build(store, f"docs-{night}", chunk_batch(5 + night))
-            store.drop(store.swap("docs", f"docs-{night}") or "")
-        stop.set()
-        assert set().union(*(reader.result() for reader in readers)) <= set(range(5, 20))
-    assert len(tables_of(store)) == 1
-
-
-def test_a_drop_waits_for_a_search_under_way(store: PgVectorStore) -> None:
-    build(store, "docs-1", chunk_batch(5))
-    query = Query("", vector=unit(1, 1)[0], mode="vector")
-    with ThreadPoolExecutor(1) as pool:
-
-        def search(session: Connection) -> int:
-            found = pgvector_search.find(session, store._params.prefix, "docs-1", query)
-            dropping.append(pool.submit(store.drop, "docs-1"))
-            time.sleep(0.7)
-            assert not dropping[0].done()
-            return len(pgvector_search.hits(session, store._params.prefix, found, query))
-
-        dropping: list[object] = []
-        assert store._database.run(search) == 5
-    assert tables_of(store) == []
-
-
-def test_a_drop_does_not_wait_for_ever_and_the_next_build_sweeps_up() -> None:
-    with own_store(timeout_s=0.5) as store:
-        build(store, "docs-1", chunk_batch(5))
-        other = PgVectorStore(replace(store._params, timeout_s=30))
-        select = statement("select from {chunks}", store._params.prefix, 1)
-
-        def hold(session: Connection) -> None:
-            session.execute(select)
-            store.drop("docs-1")
-
-        other._database.run(hold)
-        other.close()
-        assert tables_of(store) == ["chunks_1"]
-        build(store, "docs-1", chunk_batch(5))
-        assert tables_of(store) == ["chunks_2"]
 
 
 # --- settings ---------------------------------------------------------------------------------------

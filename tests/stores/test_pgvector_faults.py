@@ -1,9 +1,10 @@
-"""The pgvector store when its server refuses, hangs or dies: one clear error each, nothing acknowledged lost."""
+"""The pgvector store when versions go under readers, or its server refuses, hangs or dies: one clear error each."""
 
 import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from signal import SIGKILL
@@ -18,13 +19,13 @@ from infra.local import postgres
 from infra.local.errors import LocalError
 from infra.local.single import Server
 from ragkeep.errors import IndexMissing, StoreError
-from ragkeep.stores import pgvector_client, pgvector_index
+from ragkeep.stores import pgvector_client, pgvector_index, pgvector_search
 from ragkeep.stores.pgvector import PgVectorStore
 from ragkeep.stores.pgvector_index import statement
 from ragkeep.types import Query
 from tests import services
 from tests.stores.building import DIM, build, chunk_batch
-from tests.stores.databases import own_store
+from tests.stores.databases import own_store, tables_of
 
 
 @pytest.fixture
@@ -147,6 +148,64 @@ def test_a_swap_that_was_cut_off_is_reported_and_not_repeated(store: PgVectorSto
     with pytest.raises(pgvector_client.Lost, match=r"was gone in the middle|was stopped in the middle"):
         store._database.run(lambda session: (cut(store, session), session.execute("select 1")), repeat=False)
     assert store.live("docs") is None
+
+
+# --- dropped under readers --------------------------------------------------------------------------
+
+
+def test_readers_see_no_error_while_versions_are_swapped_and_dropped(store: PgVectorStore) -> None:
+    build(store, "docs-0", chunk_batch(5))
+    store.swap("docs", "docs-0")
+    stop = threading.Event()
+
+    def read() -> set[int]:
+        seen = set()
+        while not stop.is_set():
+            seen.add(len(store.search("docs", Query("shared words", vector=chunk_batch(1).vectors[0], k=99))))
+        return seen
+
+    with ThreadPoolExecutor(3) as pool:
+        readers = [pool.submit(read) for _ in range(3)]
+        for night in range(1, 15):
+            build(store, f"docs-{night}", chunk_batch(5 + night))
+            store.drop(store.swap("docs", f"docs-{night}") or "")
+        stop.set()
+        assert set().union(*(reader.result() for reader in readers)) <= set(range(5, 20))
+    assert len(tables_of(store)) == 1
+
+
+def test_a_drop_waits_for_a_search_under_way(store: PgVectorStore) -> None:
+    build(store, "docs-1", chunk_batch(5))
+    query = Query("", vector=chunk_batch(1).vectors[0], mode="vector")
+    with ThreadPoolExecutor(1) as pool:
+
+        def search(session: Connection) -> int:
+            found = pgvector_search.find(session, store._params.prefix, "docs-1", query)
+            dropping.append(pool.submit(store.drop, "docs-1"))
+            time.sleep(0.7)
+            assert not dropping[0].done()
+            return len(pgvector_search.hits(session, store._params.prefix, found, query))
+
+        dropping: list[object] = []
+        assert store._database.run(search) == 5
+    assert tables_of(store) == []
+
+
+def test_a_drop_does_not_wait_for_ever_and_the_next_build_sweeps_up() -> None:
+    with own_store(timeout_s=0.5) as store:
+        build(store, "docs-1", chunk_batch(5))
+        other = PgVectorStore(replace(store._params, timeout_s=30))
+        select = statement("select from {chunks}", store._params.prefix, 1)
+
+        def hold(session: Connection) -> None:
+            session.execute(select)
+            store.drop("docs-1")
+
+        other._database.run(hold)
+        other.close()
+        assert tables_of(store) == ["chunks_1"]
+        build(store, "docs-1", chunk_batch(5))
+        assert tables_of(store) == ["chunks_2"]
 
 
 # --- the whole server ------------------------------------------------------------------------------
