@@ -2,7 +2,7 @@
 
 The environment only says where things live: RAGKEEP_HOME (the project's root), RAGKEEP_STATE (default
 `<root>/.ragkeep`), RAGKEEP_STORE (instead of index.backend), RAGKEEP_OPENSEARCH_URL, _USER and _CA (instead of hosts,
-user and ca of index.opensearch; several URLs are separated by commas).
+user and ca of index.opensearch; several URLs are separated by commas), RAGKEEP_PGVECTOR_URL (of index.pgvector).
 """
 
 from __future__ import annotations
@@ -310,7 +310,13 @@ def _where(index: IndexParams) -> IndexParams:
     if "hosts" in found:
         found["hosts"] = tuple(url.strip() for url in found["hosts"].split(","))
     backend = os.environ.get("RAGKEEP_STORE") or index.backend
-    return replace(index, backend=backend, opensearch=replace(index.opensearch, **found))
+    database = os.environ.get("RAGKEEP_PGVECTOR_URL") or index.pgvector.url
+    return replace(
+        index,
+        backend=backend,
+        opensearch=replace(index.opensearch, **found),
+        pgvector=replace(index.pgvector, url=database),
+    )
 
 
 def _check(params: Params, where: str) -> None:

@@ -1,7 +1,7 @@
 """A real PostgreSQL 18 with pgvector: `python -m infra.local.postgres up|status|env|down`.
 
 The programs come from a Python package that carries them. The password of a new server is POSTGRES_PASSWORD, or a random
-one; `env` prints POSTGRES_URL.
+one; `env` prints POSTGRES_URL, and how ragkeep finds it.
 """
 
 from __future__ import annotations
@@ -84,8 +84,13 @@ def _ready(_: Path, port: int) -> bool:
 
 
 def _settings(folder: Path, port: int) -> dict[str, str]:
-    password = quote(secret(folder / "password", "POSTGRES_PASSWORD"), safe="")
-    return {"POSTGRES_URL": f"postgresql://{NAME}:{password}@127.0.0.1:{port}/{NAME}"}
+    password = secret(folder / "password", "POSTGRES_PASSWORD")
+    return {
+        "POSTGRES_URL": f"postgresql://{NAME}:{quote(password, safe='')}@127.0.0.1:{port}/{NAME}",
+        "RAGKEEP_STORE": "pgvector",
+        "RAGKEEP_PGVECTOR_URL": f"postgresql://{NAME}@127.0.0.1:{port}/{NAME}",
+        "RAGKEEP_PGVECTOR_PASSWORD": password,
+    }
 
 
 SERVICE = Service(
