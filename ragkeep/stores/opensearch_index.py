@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -92,10 +91,21 @@ def words(text: str) -> list[str]:
     return [t if len(t) <= _MAX_WORD and t.split() == [t] else content_id(t) for t in terms(text)]
 
 
-@lru_cache(maxsize=1 << 17)
-def _field(piece: str) -> str:
-    # no term spans a space, so a text's terms are those of its pieces; most pieces come again
-    return " ".join(words(piece))
+class _Pieces(dict[str, str]):
+    """The search terms of pieces of text, as the index takes them.
+
+    No term spans a space, so a text's terms are those of its pieces; most pieces come again. A dictionary that is
+    looked up directly costs half of functools' cache.
+    """
+
+    def __missing__(self, piece: str) -> str:
+        if len(self) >= 1 << 17:
+            self.clear()
+        found = self[piece] = " ".join(words(piece))
+        return found
+
+
+_terms = _Pieces().__getitem__
 
 
 def bulk_lines(batch: EmbeddedBatch) -> Iterator[Line]:
@@ -113,7 +123,7 @@ def _lines(chunk: Chunk, vector: Any) -> bytes:
     document = {name: getattr(chunk, name) for name in FILTERS} | {
         "id": chunk.id,
         "workspace": chunk.workspace,
-        "words": {chunk.workspace: " ".join(map(_field, chunk.embed_text.split()))},
+        "words": {chunk.workspace: " ".join(map(_terms, chunk.embed_text.split()))},
         "row": b64encode(row).decode(),
         "digest": row_digest(row, vector),
         "vector": vector,
