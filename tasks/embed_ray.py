@@ -51,8 +51,9 @@ _LOCAL = {
 class Actor:
     """Embeds a piece a call. Its model is loaded at the first, so that what is wrong with it comes back as a row."""
 
-    def __init__(self, params: EmbedParams, cache: Path, fingerprint: str) -> None:
+    def __init__(self, params: EmbedParams, cache: Path, fingerprint: str, cores: int) -> None:
         self.params, self.cache, self.fingerprint = params, cache, fingerprint
+        os.environ["OMP_NUM_THREADS"] = str(cores)  # read by the runtimes when a model is loaded
         self.embedder: Embedder | None = None
 
     def __call__(self, piece: pa.Table) -> pa.Table:
@@ -110,7 +111,7 @@ def _run(ray: Any, tables: list[Any], arguments: tuple[EmbedParams, Path, str]) 
         Actor,
         batch_size=1,
         batch_format="pyarrow",
-        fn_constructor_args=arguments,
+        fn_constructor_args=(*arguments, share["num_cpus"]),
         compute=ray.data.ActorPoolStrategy(size=actors),
         **share,
     )

@@ -56,10 +56,10 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
 
 def _describe(inputs: _Inputs, params: Params, embedder: dict[str, Any]) -> IndexVersion:
     """Work out the receipt from the inputs alone; the name covers every vector and every column a hit can show."""
-    ids: list[str] = []
+    ids: set[str] = set()
     content = blake3()
     for table in _tables(inputs):
-        ids += table["id"].to_pylist()
+        ids.update(table["id"].to_pylist())
         for column in table.column_names[:-1]:
             content.update(json.dumps(table[column].to_pylist()).encode())
         content.update(_matrix(table).tobytes())
@@ -71,8 +71,8 @@ def _describe(inputs: _Inputs, params: Params, embedder: dict[str, Any]) -> Inde
         store=params.index.backend,
         embedder=embedder["fingerprint"],
         dim=embedder["dim"],
-        chunks=len(set(ids)),
-        digest=ids_digest(set(ids)),
+        chunks=len(ids),
+        digest=ids_digest(ids),
     )
 
 
