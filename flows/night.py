@@ -54,7 +54,9 @@ def candidate(paths: Paths, params: Params) -> Release:
     if not receipt or not scores or not fusion:
         raise IndexMissing("the stages left no index or no scores to judge: run `ragkeep nightly` again")
     index = IndexVersion(**receipt)
-    serving = {"embed": asdict(params.embed), "retrieve": asdict(params.retrieve), "answer": asdict(params.answer)}
+    embed = asdict(params.embed)
+    del embed["runner"]  # where passages are embedded makes no other release
+    serving = {"embed": embed, "retrieve": asdict(params.retrieve), "answer": asdict(params.answer)}
     mix = Fusion(method=fusion["method"], weight=fusion["weight"])
     parts = (index.name, index.digest, index.embedder, mix.method, repr(mix.weight))
     sha = content_id(*parts, json.dumps(serving, sort_keys=True))

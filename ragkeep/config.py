@@ -79,12 +79,16 @@ class ChunkSection:
 
 @dataclass(frozen=True, slots=True)
 class EmbedParams:
-    """Which embedder, and how it runs. A prefix given here replaces the model's own for that role."""
+    """Which embedder, and how it runs. A prefix given here replaces the model's own for that role.
+
+    `runner` says where texts of the night are embedded: in this process, or on Ray. It changes no vector.
+    """
 
     backend: str = "minilm"
     model: str = ""
     precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
     batch_tokens: int = 4096
+    runner: Literal["local", "ray"] = "local"
     query_prefix: str = ""
     passage_prefix: str = ""
 

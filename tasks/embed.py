@@ -5,6 +5,9 @@
 A vector shard is keyed by its chunk shard's key and the embedder's fingerprint; a shard whose key stands is not opened.
 The others are taken together in windows, looked up in the vector cache, and what is missing is embedded in pieces that
 go into the cache as they are made: a killed run resumes where it was. If nothing is missing no model is loaded.
+
+With `embed.runner: ray` the cache is filled first, from a Ray cluster, with the pieces that would be embedded here; what
+follows finds them there. So the bytes are the same.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ragkeep.config import Params, Paths
+from ragkeep.config import EmbedParams, Params, Paths
 from ragkeep.embedders import load_embedder
 from ragkeep.errors import SourceError
 from ragkeep.files import write_json
@@ -33,6 +36,7 @@ WINDOW = 8192
 """Chunks in hand at a time, unless one shard has more."""
 PIECE = 256
 """Texts embedded between two writes to the cache."""
+_REMEMBERED = 2_000_000  # keys sent to Ray, 85 bytes each; more than are under way at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
             VectorCache(paths.cache, embedder.fingerprint, embedder.dim) as cache,
             progress("embed", sum(w.rows for w in work)) as advance,
         ):
+            if params.embed.runner == "ray":
+                embedded = _fill(work, embedder, params.embed, cache)
             for window in _windows(work):
                 embedded += _embed_window(window, out, embedder, cache, advance)
                 looked_up += sum(w.rows for w in window)
@@ -97,28 +103,41 @@ def _windows(work: list[Work]) -> Iterator[list[Work]]:
         yield window
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The chunks of a window: ids by shard, and of every row the key of its text."""
+
+    ids: list[list[str]]
+    keys: list[bytes]
+    texts: dict[bytes, str]
+
+
+def _read(window: list[Work]) -> _Rows:
+    rows = _Rows([], [], {})
+    for item in window:
+        chunks = list(iter_chunks(read_table(item.chunks)))
+        rows.ids.append([c.id for c in chunks])
+        for chunk in chunks:
+            key = text_key(chunk.embed_text)
+            rows.keys.append(key)
+            rows.texts[key] = chunk.embed_text
+    return rows
+
+
 def _embed_window(
     window: list[Work], out: Path, embedder: Embedder, cache: VectorCache, advance: Callable[[int], None]
 ) -> int:
     """Write the vector shards of a window; return how many of its rows could not be had from the cache."""
-    ids: list[list[str]] = []
-    keys: list[bytes] = []
-    texts: dict[bytes, str] = {}
-    for item in window:
-        chunks = list(iter_chunks(read_table(item.chunks)))
-        ids.append([c.id for c in chunks])
-        for chunk in chunks:
-            key = text_key(chunk.embed_text)
-            keys.append(key)
-            texts[key] = chunk.embed_text
-    vectors, found = cache.get_many(keys)
+    rows = _read(window)
+    vectors, found = cache.get_many(rows.keys)
     advance(int(found.sum()))
-    made = _embed_missing({k: texts[k] for k, had in zip(keys, found, strict=True) if not had}, embedder, cache, advance)
+    missing = {key: rows.texts[key] for key, had in zip(rows.keys, found, strict=True) if not had}
+    made = _embed_missing(missing, embedder, cache, advance)
     for row in np.flatnonzero(~found):
-        vectors[row] = made[keys[row]]
+        vectors[row] = made[rows.keys[row]]
     advance(int((~found).sum()) - len(made))
     begin = 0
-    for item, names in zip(window, ids, strict=True):
+    for item, names in zip(window, rows.ids, strict=True):
         write_shard(out, item.number, vectors_table(names, vectors[begin : begin + len(names)]), item.key)
         begin += len(names)
     return len(made)
@@ -127,16 +146,50 @@ def _embed_window(
 def _embed_missing(
     texts: dict[bytes, str], embedder: Embedder, cache: VectorCache, advance: Callable[[int], None]
 ) -> dict[bytes, Vectors]:
-    # by length, so that a piece holds many texts of equal length in tokens
-    order = sorted(texts, key=lambda key: (-len(texts[key]), key))
     made: dict[bytes, Vectors] = {}
-    for begin in range(0, len(order), PIECE):
-        piece = order[begin : begin + PIECE]
+    for piece in _pieces(texts):
         vectors = embedder.embed([texts[key] for key in piece], role="passage")
         cache.put_many(piece, vectors)
         made.update(zip(piece, vectors, strict=True))
         advance(len(piece))
     return made
+
+
+def _pieces(texts: dict[bytes, str]) -> Iterator[list[bytes]]:
+    # by length, so that a piece holds many texts of equal length in tokens
+    order = sorted(texts, key=lambda key: (-len(texts[key]), key))
+    for begin in range(0, len(order), PIECE):
+        yield order[begin : begin + PIECE]
+
+
+def _fill(work: list[Work], embedder: Embedder, params: EmbedParams, cache: VectorCache) -> int:
+    """Have everything that the cache lacks embedded on Ray, and put it there; return how many texts that were."""
+    from tasks.embed_ray import embed_pieces
+
+    made = 0
+    with progress("embed on Ray", sum(w.rows for w in work)) as advance:
+        for keys, vectors in embed_pieces(_missing(work, cache, advance), embedder, params, cache.path.parent):
+            cache.put_many(keys, vectors)
+            made += len(keys)
+            advance(len(keys))
+    return made
+
+
+def _missing(
+    work: list[Work], cache: VectorCache, advance: Callable[[int], None]
+) -> Iterator[tuple[list[bytes], list[str]]]:
+    """Yield keys and texts of every piece to embed: those the windows would make one after the other."""
+    sent: set[bytes] = set()
+    for window in _windows(work):
+        rows = _read(window)
+        _, found = cache.get_many(rows.keys)
+        texts = {k: rows.texts[k] for k, had in zip(rows.keys, found, strict=True) if not had and k not in sent}
+        advance(len(rows.keys) - len(texts))
+        for piece in _pieces(texts):
+            yield piece, [texts[key] for key in piece]
+        if len(sent) > _REMEMBERED:
+            sent.clear()  # the cache has all but the last of them; to embed those again costs time only
+        sent |= texts.keys()
 
 
 def vectors_table(ids: list[str], vectors: Vectors) -> pa.Table:

@@ -19,6 +19,7 @@ HOMES = {
     "torch": "ragkeep/embedders/torch.py",
     "sentence_transformers": "ragkeep/embedders/torch.py",
     "openvino": "ragkeep/embedders/",
+    "ray": "tasks/embed_ray.py",
 }
 
 

@@ -39,7 +39,7 @@ from ..types import Role, Vectors, content_id
 log = logging.getLogger(__name__)
 WINDOW = 16384
 """Texts tokenized and sorted at a time: bounds memory, and groups equal lengths."""
-_MAX_STREAMS = 16
+_MAX_STREAMS = 64
 _GRAPH = 1  # raise it when bert.py or quantize.py builds another graph: every text is embedded again
 
 
@@ -229,7 +229,19 @@ def _cpu_flags() -> list[str]:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may use: its affinity, its container's quota, and OMP_NUM_THREADS where that is less."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(here, _quota(), int(wanted) if wanted.isdecimal() else 1024))
+
+
+def _quota(path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """CPU time a control group may use, in whole cores; 1024 where it sets no limit."""
+    try:
+        share, period = path.read_text(encoding="ascii").split()
+        return 1024 if share == "max" else -(-int(share) // int(period))
+    except (OSError, ValueError):
+        return 1024
 
 
 def _save(graph: Any, home: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from ragkeep.config import EmbedParams
-from ragkeep.embedders import load_embedder
+from ragkeep.embedders import load_embedder, openvino
 from ragkeep.embedders.openvino import OpenVINOEmbedder, choose_precision, clean, equal_lengths
 from ragkeep.errors import ConfigError, ModelError
 from ragkeep.models import packaged_minilm
@@ -135,3 +136,13 @@ def test_prefixes_given_replace_the_models_own(tmp_path: Path, minilm: OpenVINOE
     params = EmbedParams(backend="openvino", model=str(packaged_minilm()), precision="fp32", passage_prefix="passage: ")
     made = load_embedder(params, tmp_path).embed(["apples"], role="passage")
     np.testing.assert_array_equal(made, minilm.embed(["passage: apples"], role="passage"))
+
+
+def test_all_cores_are_used_that_may_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert openvino._cores() == min(len(os.sched_getaffinity(0)), openvino._quota())
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert openvino._cores() == 1
+    for said, cores in (("max 100000", 1024), ("150000 100000", 2), ("", 1024)):
+        (tmp_path / "cpu.max").write_text(said)
+        assert openvino._quota(tmp_path / "cpu.max") == cores
