@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ragkeep.backends import STORES, load
-from ragkeep.config import AnswerParams, EmbedParams
+from ragkeep.config import AnswerParams, EmbedParams, GeneratorParams
 from ragkeep.embedders import load_embedder
 from ragkeep.generators.extractive import extractive
 from ragkeep.generators.support import BY_WORDS, WITH_COSINE, Evidence, support
@@ -150,7 +150,7 @@ def build(name: str, store: VectorStore, embedder: Embedder) -> None:
 
 def ask(name: str, asked: Sequence[Case], store: VectorStore, embedder: Embedder) -> Iterator[Asked]:
     """Retrieve and weigh each case."""
-    with_cosine, by_words = extractive(AnswerParams(), embedder), extractive(AnswerParams(), None)
+    with_cosine, by_words = (extractive(GeneratorParams(), params=AnswerParams(), embedder=e) for e in (embedder, None))
     vectors = embedder.embed([case.text for case in asked], role="query")
     for case, vector in zip(asked, vectors, strict=True):
         query = Query(case.text, vector=vector, k=10 + len(case.gone), fusion=Fusion(weight=0.6))

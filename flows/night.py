@@ -65,7 +65,7 @@ def candidate(paths: Paths, params: Params) -> Release:
         sha=sha,
         index=index,
         fusion=mix,
-        generator=params.answer.generator,
+        generator=params.answer.generators[0].label,
         serving=serving,
         git_sha=git_sha(paths.root),
         dvc_lock_sha=_file_sha(paths.root / "dvc.lock"),

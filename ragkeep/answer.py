@@ -44,7 +44,7 @@ async def stream_answer(
     text, usage = "", Usage()
     if hits and question.strip():
         request = Request(question, hits, prompts.messages(question, hits))
-        made = generator.stream(request, max_tokens=params.max_tokens, temperature=params.temperature)
+        made = generator.stream(request, params.sampling)
         async with aclosing(made) as deltas:
             async for delta in deltas:
                 usage = delta.usage or usage

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from .answer import answer_sync
-from .backends import GENERATORS, load
 from .config import AnswerParams, EmbedParams, Params, Paths, RetrieveParams, parse
 from .embedders import load_embedder
+from .generators import open_generators
 from .ports import Embedder, Generator, VectorStore
 from .releases import require_champion
 from .retrieve import make_retriever
@@ -67,7 +67,7 @@ def open_release(paths: Paths, params: Params, *, release: Release | None = None
         release=chosen,
         store=open_store(own.index, paths),
         embedder=embedder,
-        generator=load(GENERATORS, chosen.generator, params=own.answer, embedder=embedder),
+        generator=open_generators(own.answer, embedder)[0],
         retrieve=own.retrieve,
         answer=own.answer,
     )

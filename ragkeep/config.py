@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sysconfig
 import types
 import typing
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from .errors import ConfigError
+
+if typing.TYPE_CHECKING:
+    from .types import Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,8 @@ class ChunkSection:
 class EmbedParams:
     """Which embedder, and how it runs. A prefix given here replaces the model's own for that role.
 
+    `url`, `region` and `key` are for models behind a network; `key` names the environment variable that holds the key.
+
     `runner` says where texts of the night are embedded: in this process, or on Ray. It changes no vector.
     """
 
@@ -91,6 +97,9 @@ class EmbedParams:
     runner: Literal["local", "ray"] = "local"
     query_prefix: str = ""
     passage_prefix: str = ""
+    url: str = ""
+    region: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +160,52 @@ class RetrieveParams:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerParams:
-    """How an answer is made from chunks."""
+class GeneratorParams:
+    """One generator: a backend, and what it needs. `name` is what clients choose by ("": the model's, or the backend's).
 
-    generator: str = "extractive"
+    `key` names the environment variable that holds the key, never the key itself. `timeout_s` is the longest silence
+    on a stream. Prices are in US dollars for a million tokens.
+    """
+
+    backend: str = "extractive"
+    name: str = ""
+    model: str = ""
+    url: str = ""
+    region: str = ""
+    key: str = ""
+    timeout_s: float = 30.0
+    price_in: float = 0.0
+    price_out: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """What the generator is called."""
+        return self.name or self.model or self.backend
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerParams:
+    """How an answer is made from chunks.
+
+    The first of `generators` is the one a night measures; a later one answers when those before it do not.
+    """
+
+    generators: tuple[GeneratorParams, ...] = (GeneratorParams(),)
     max_sentences: int = 4
     min_support: float = 0.5
     context_tokens: int = 3000
     max_tokens: int = 512
     temperature: float = 0.0
+    top_p: float | None = None
+    top_k: int | None = None
+    stop: tuple[str, ...] = ()
+
+    @property
+    def sampling(self) -> Sampling:
+        """What a generator is told about drawing words."""
+        from .types import Sampling  # late: numpy comes with it, and reading params.yaml must stay cheap
+
+        return Sampling(self.max_tokens, self.temperature, self.top_p, self.top_k, self.stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +273,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "answer.context_tokens": (1, 10**6),
     "answer.max_tokens": (1, 10**6),
     "answer.temperature": (0, 2),
+    "answer.top_p": (0, 1),
+    "answer.top_k": (1, 10**6),
     "evaluate.seed": (0, 2**32 - 1),
     "gate.min_effect": (0, 1),
     "gate.slice_min_effect": (0, 1),
@@ -344,6 +392,7 @@ def _check(params: Params, where: str) -> None:
     alias = params.index.alias
     if not is_id(alias) or len(alias) > 47:  # an index is named <alias>-<16 digits>, and that is an id too
         raise ConfigError(f"{where}: index.alias {alias!r} must be 1-47 of a-z, 0-9 and '-' (it begins index names)")
+    _check_generators(params.answer, f"{where}: answer")
     _check_opensearch(params.index.opensearch, f"{where}: index.opensearch")
     _check_pgvector(params.index.pgvector, f"{where}: index.pgvector")
     for key, (low, high) in BOUNDS.items():
@@ -351,6 +400,25 @@ def _check(params: Params, where: str) -> None:
         _within(f"{where}: {key}", getattr(getattr(params, section), name), low, high)
     for metric, floor in params.gate.floors.items():
         _within(f"{where}: gate.floors.{metric}", floor, 0, 1)
+
+
+def _check_generators(params: AnswerParams, where: str) -> None:
+    if not params.generators:
+        raise ConfigError(f"{where}.generators is empty; name at least one, as in [{{backend: extractive}}]")
+    labels = [spec.label for spec in params.generators]
+    for at, spec in enumerate(params.generators):
+        here = f"{where}.generators[{at}]"
+        if labels.count(spec.label) > 1:
+            raise ConfigError(f"{here}: two generators are called {spec.label!r}; give each a name")
+        if spec.url and not spec.url.startswith(("http://", "https://")):
+            raise ConfigError(f"{here}.url: {spec.url!r} must begin with http:// or https://")
+        if "@" in spec.url:  # not shown: it may hold a password
+            raise ConfigError(f"{here}.url must not name a user: set key to the name of an environment variable")
+        if spec.key and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", spec.key):  # not shown: it may be the key itself
+            raise ConfigError(f"{here}.key must be the name of an environment variable, as in OPENAI_API_KEY, not a key")
+        _within(f"{here}.timeout_s", spec.timeout_s, 0.1, 3600)
+        _within(f"{here}.price_in", spec.price_in, 0, 10**6)
+        _within(f"{here}.price_out", spec.price_out, 0, 10**6)
 
 
 _OPENSEARCH_BOUNDS: dict[str, tuple[float, float]] = {
@@ -387,9 +455,9 @@ def _check_pgvector(params: PgVectorParams, where: str) -> None:
         raise ConfigError(f"{where}.prefix {params.prefix!r} must be 1-63 of a-z, 0-9 and '-' (it names a schema)")
 
 
-def _within(key: str, value: float | str, low: float, high: float) -> None:
-    """Raise ConfigError for a number out of bounds; a word stands for no number, and NaN is in no bounds."""
-    if not isinstance(value, str) and not low <= value <= high:
+def _within(key: str, value: float | str | None, low: float, high: float) -> None:
+    """Raise ConfigError for a number out of bounds; a word or nothing stands for no number, and NaN is in no bounds."""
+    if not isinstance(value, str | None) and not low <= value <= high:
         raise ConfigError(f"{key} must be between {low:,} and {high:,}, not {value}")
 
 

@@ -16,6 +16,10 @@ RagkeepError
 ├── CannotJudge          scores are missing, not numbers, or of another index: exit code 2
 ├── Busy                 another night holds the lease
 ├── LeaseLost            somebody took the lease over; nothing of this run may be published
+├── ProviderError        a model behind a network did not answer
+│   ├── ProviderBusy     it has too much to do (429, 503); `retry_after_s` where it said so
+│   ├── ProviderAway     refused, reset, cut or too slow
+│   └── ProviderRefused  it will not answer this (4xx), or answered with what is no answer: asking again does not help
 └── ReleaseError         no such release, or none to go back to
 """
 
@@ -93,6 +97,26 @@ class Busy(RagkeepError):
 
 class LeaseLost(RagkeepError):
     """The lease was taken over by a later run."""
+
+
+class ProviderError(RagkeepError):
+    """A model behind a network did not answer."""
+
+
+class ProviderBusy(ProviderError):
+    """It has too much to do; `retry_after_s` is how long it asked to be left alone."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ProviderAway(ProviderError):
+    """Refused, reset, cut or too slow."""
+
+
+class ProviderRefused(ProviderError):
+    """It will not answer this; asking again does not help."""
 
 
 class ReleaseError(RagkeepError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Protocol
+from typing import Any, Protocol
 
 from .config import ChunkParams
 from .types import (
@@ -18,6 +18,8 @@ from .types import (
     Message,
     Query,
     Role,
+    Sampling,
+    ToolCall,
     Usage,
     Vectors,
 )
@@ -151,10 +153,20 @@ class VectorStore(Searcher, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of an answer as it is made; the last one carries `usage`."""
+    """A piece of an answer as it is made: text or a whole tool call; the last one carries `usage`."""
 
     text: str = ""
     usage: Usage | None = None
+    call: ToolCall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool a generator may ask for; `parameters` is the JSON Schema of its arguments, an object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +179,22 @@ class Request:
     question: str
     hits: tuple[Hit, ...]
     messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
 
 
 class Generator(Protocol):
     """A request to a streamed text that marks each claim with the snippet it rests on: `claim [n]`.
 
-    What the snippets do not answer is answered with prompts.NOT_FOUND and nothing else.
+    What the snippets do not answer is answered with prompts.NOT_FOUND and nothing else. `name` is what answers are
+    signed with and clients choose by.
     """
 
     name: str
 
-    def stream(self, request: Request, *, max_tokens: int, temperature: float) -> AsyncGenerator[Delta, None]:
-        """Yield the answer piece by piece, the last one with its usage; `aclose()` stops the work."""
+    def stream(self, request: Request, sampling: Sampling) -> AsyncGenerator[Delta, None]:
+        """Yield the answer piece by piece, the last one with its usage; `aclose()` stops the work, upstream too.
+
+        Safe to share between tasks. Raises ProviderBusy, ProviderAway (asking again may help), ProviderRefused (it
+        will not); also after some pieces, when a stream is cut: what was yielded is then no whole answer.
+        """
         ...

@@ -13,7 +13,7 @@ from .config import EmbedParams
 from .ports import Delta, Request
 from .stores.memory import MemoryStore as MemoryStore
 from .stores.memory import memory_store as memory_store
-from .types import Role, Usage, Vectors
+from .types import Role, Sampling, Usage, Vectors
 
 
 class ScriptedGenerator:
@@ -32,14 +32,12 @@ class ScriptedGenerator:
     async def stream(
         self,
         request: Request,
-        *,
-        max_tokens: int,
-        temperature: float,  # noqa: ARG002 - the port asks for it
+        sampling: Sampling,
     ) -> AsyncGenerator[Delta, None]:
         """Yield the next reply in pieces of one word, at most `max_tokens` of them."""
         reply = self.replies[min(len(self.requests), len(self.replies) - 1)]
         self.requests.append(request)
-        words = _words(reply)[:max_tokens]
+        words = _words(reply)[: sampling.max_tokens]
         try:
             for word in words:
                 yield Delta(word)

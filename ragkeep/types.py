@@ -160,11 +160,36 @@ class Legs:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One turn given to a generator."""
+class Sampling:
+    """How a generator draws its words: nucleus `top_p`, `top_k` best, at most `max_tokens`, not past any of `stop`.
 
-    role: Literal["system", "user", "assistant"]
+    None leaves a parameter to the model's own default; temperature 0 asks for the most likely words.
+    """
+
+    max_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float | None = None
+    top_k: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What a generator asks to have done: a tool by name, its arguments as parsed JSON (not yet checked)."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn given to a generator; `calls` are an assistant's, `call_id` says which of them a tool's turn answers."""
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,11 @@ from evaluation.tuning import Tuned, all_legs, chunk_places, golden_curve, tune
 from evaluation.vectors import CachedEmbedder
 from ragkeep.answer import answer_sync
 from ragkeep.app import release_params
-from ragkeep.backends import GENERATORS, load
 from ragkeep.config import Params, Paths
 from ragkeep.embedders import load_embedder
 from ragkeep.errors import IndexMissing
 from ragkeep.files import read_json, write_json, write_rows
+from ragkeep.generators import open_generators
 from ragkeep.ports import Embedder, Generator, VectorStore
 from ragkeep.retrieve import make_retriever
 from ragkeep.stores import open_store
@@ -103,7 +103,7 @@ def _open(paths: Paths, params: Params, version: IndexVersion, resolver: Resolve
         raise IndexMissing(f"the store does not hold index {version.name}: run `dvc repro --force index`")
     embedder = CachedEmbedder(load_embedder(params.embed, paths.cache), paths.cache)
     make_retriever(store, embedder, version)  # refuses another embedder than the version's
-    generator = load(GENERATORS, params.answer.generator, params=params.answer, embedder=embedder)
+    generator = open_generators(params.answer, embedder)[0]
     return _Bench(params, version, store, embedder, generator, resolver)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ragkeep.answer import answer_sync
-from ragkeep.config import AnswerParams
+from ragkeep.config import AnswerParams, GeneratorParams
 from ragkeep.generators.extractive import extractive
 from ragkeep.ports import Embedder
 from ragkeep.stores.memory import MemoryStore
@@ -43,7 +43,7 @@ def keyword_search(chunks: dict[str, Chunk]) -> Callable[[str], list[Hit]]:
 
 def answers(name: str, embedder: Embedder | None = None, **options: float) -> list[tuple[dict[str, Any], Answer]]:
     search = keyword_search(passages(name))
-    generator = extractive(AnswerParams(**options), embedder)  # type: ignore[arg-type]
+    generator = extractive(GeneratorParams(), params=AnswerParams(**options), embedder=embedder)  # type: ignore[arg-type]
     asked = [row for row in rows(evaldata(name), "queries.jsonl") if row.get("split", "test") == "test"]
     return [(row, answer_sync(row["text"], search, generator)) for row in asked[:: max(1, len(asked) // QUESTIONS)]]
 

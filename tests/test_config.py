@@ -64,6 +64,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, sections: dict[str, object], sai
         ("retrieve.candidates", -5, "between 1 and 10,000"),
         ("retrieve.weight", 1.5, "between 0 and 1"),
         ("answer.min_support", -0.1, "between 0 and 1"),
+        ("answer.top_p", 1.5, "between 0 and 1"),
         ("gate.confidence", 1.0, "between 0.5 and 0.9999"),
         ("gate.resamples", 0, "between 99 and 100,000"),
         ("gate.min_effect", float("nan"), "between 0 and 1"),
@@ -84,6 +85,22 @@ def test_what_is_out_of_bounds_is_named_with_what_is_allowed(
     assert all(said in str(error.value) for said in (key, str(value), allowed))
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "generators is empty"),
+        ([{"backend": "openai"}, {"backend": "openai"}], "two generators are called 'openai'"),
+        ([{"url": "ftp://x"}], "must begin with http"),
+        ([{"url": "http://me:secret@host/v1"}], "must not name a user"),
+        ([{"key": "sk-abcdef"}], "the name of an environment variable"),
+    ],
+)
+def test_a_wrong_generator_is_refused_and_no_secret_shown(tmp_path: Path, given: object, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as error:
+        load_params(written(tmp_path, answer={"generators": given}))
+    assert not any(secret in str(error.value) for secret in ("secret", "sk-abcdef"))
+
+
 def test_every_number_has_bounds_and_its_default_lies_within() -> None:
     params = Params(sources=())
     numbers = {
@@ -94,7 +111,7 @@ def test_every_number_has_bounds_and_its_default_lies_within() -> None:
         if str(f.type).startswith(("int", "float"))
     }
     assert numbers.keys() == BOUNDS.keys()
-    assert all(isinstance(v, str) or BOUNDS[k][0] <= v <= BOUNDS[k][1] for k, v in numbers.items())
+    assert all(isinstance(v, str | None) or BOUNDS[k][0] <= v <= BOUNDS[k][1] for k, v in numbers.items())
 
 
 @pytest.mark.parametrize("text", ["[1, 2", "just words", "", "- a\n- b\n", "\x00"])

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..analysis import idf, terms
-from ..config import AnswerParams
+from ..config import AnswerParams, GeneratorParams
 from ..ports import Delta, Embedder, Request
 from ..prompts import NOT_FOUND
-from ..types import Hit, Usage, Vectors
+from ..types import Hit, Sampling, Usage, Vectors
 from .support import Evidence, evidence, holds_kind, support
 from .units import Unit, units
 
@@ -46,33 +46,33 @@ class Piece:
     score: float = 0.0
 
 
-def extractive(params: AnswerParams, embedder: Embedder | None = None) -> Extractive:
+def extractive(spec: GeneratorParams, *, params: AnswerParams, embedder: Embedder | None = None) -> Extractive:
     """Make the default generator; without an embedder it goes by words alone."""
-    return Extractive(params, embedder)
+    return Extractive(spec.label, params, embedder)
 
 
 class Extractive:
     """A Generator that quotes. One line a quote, code in a fence, each with its snippet's number."""
 
-    name = "extractive"
-
-    def __init__(self, params: AnswerParams, embedder: Embedder | None) -> None:
+    def __init__(self, name: str, params: AnswerParams, embedder: Embedder | None) -> None:
+        self.name = name
         self.params = params
         self.embedder = embedder
 
     async def stream(
         self,
         request: Request,
-        *,
-        max_tokens: int,
-        temperature: float,  # noqa: ARG002 - nothing is drawn at random
+        sampling: Sampling,
     ) -> AsyncGenerator[Delta, None]:
-        """Yield one quote at a time; about `max_tokens` words in all, the first quote always."""
+        """Yield one quote at a time; about `max_tokens` words in all, the first quote always.
+
+        Nothing is drawn at random, and a quote is not cut at a stop string: it would be no quote.
+        """
         chosen = await asyncio.to_thread(self.choose, request.question, request.hits)
         spent = 0
         for piece in chosen:
             words = len(piece.text.split())
-            if spent and spent + words > max_tokens:
+            if spent and spent + words > sampling.max_tokens:
                 break
             yield Delta(("\n" if spent else "") + show(piece, request.hits[piece.number - 1]))
             spent += words

@@ -5,16 +5,16 @@ from collections.abc import Callable
 
 import pytest
 
-from ragkeep.config import AnswerParams
+from ragkeep.config import AnswerParams, GeneratorParams
 from ragkeep.generators.extractive import extractive
 from ragkeep.ports import Delta, Generator, Request
 from ragkeep.prompts import messages
 from ragkeep.testing import ScriptedGenerator
-from ragkeep.types import Chunk, Hit, Usage
+from ragkeep.types import Chunk, Hit, Sampling, Usage
 
 TEXT = "Pumps are serviced yearly by the vendor. The seal of a pump is replaced every second year."
 GENERATORS: dict[str, Callable[[], Generator]] = {
-    "extractive": lambda: extractive(AnswerParams(), embedder=None),
+    "extractive": lambda: extractive(GeneratorParams(), params=AnswerParams()),
     "scripted": lambda: ScriptedGenerator("Pumps are serviced yearly by the vendor. [1]"),
 }
 
@@ -26,7 +26,7 @@ def request(question: str = "How often are pumps serviced by the vendor?") -> Re
 
 
 async def collect(generator: Generator, asked: Request, max_tokens: int = 200) -> list[Delta]:
-    return [delta async for delta in generator.stream(asked, max_tokens=max_tokens, temperature=0.0)]
+    return [delta async for delta in generator.stream(asked, Sampling(max_tokens))]
 
 
 @pytest.fixture(params=sorted(GENERATORS))
@@ -58,7 +58,7 @@ def test_equal_requests_at_temperature_0_give_equal_text(generator: Generator) -
 
 def test_a_stream_can_be_closed_at_any_point(generator: Generator) -> None:
     async def leave_early() -> None:
-        stream = generator.stream(request(), max_tokens=200, temperature=0.0)
+        stream = generator.stream(request(), Sampling(200))
         await anext(stream)
         await stream.aclose()
         with pytest.raises(StopAsyncIteration):

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from ragkeep.answer import answer_sync
-from ragkeep.config import AnswerParams
+from ragkeep.config import AnswerParams, GeneratorParams
 from ragkeep.generators.extractive import extractive
 from ragkeep.generators.units import units
 from ragkeep.prompts import NOT_FOUND
@@ -22,7 +22,7 @@ def chunk(text: str, uri: str = "manual.md", *, kind: Kind = "prose", context: s
 
 def ask(question: str, *chunks: Chunk, **options: float) -> Answer:
     hits = [Hit(c, 1 - n / 10) for n, c in enumerate(chunks)]
-    return answer_sync(question, lambda _: hits, extractive(AnswerParams(**options), embedder=None))  # type: ignore[arg-type]
+    return answer_sync(question, lambda _: hits, extractive(GeneratorParams(), params=AnswerParams(**options)))  # type: ignore[arg-type]
 
 
 PUMPS = chunk(
