@@ -27,6 +27,11 @@ SEARCHERS = {
     "kendra": "ragkeep.stores.kendra:open_searcher",
 }
 """What can be asked and not written to: no night builds it, so `index.backend` does not take it."""
+RERANKERS = {
+    "cross-encoder": "ragkeep.rerankers.torch:cross_encoder",
+    "tei": "ragkeep.rerankers.tei:rerank_endpoint",
+    "overlap": "ragkeep.testing:overlap_reranker",
+}
 GENERATORS = {
     "extractive": "ragkeep.generators.extractive:extractive",
 }

@@ -150,6 +150,32 @@ class IndexParams:
 
 
 @dataclass(frozen=True, slots=True)
+class RerankParams:
+    """A second look at the best `depth` hits by a cross-encoder, which keeps `top`; backend "" for none.
+
+    No second look where the first hit's score leads the second's by `margin` of itself (1: always look); one that takes
+    longer than `timeout_s` is not waited for.
+    """
+
+    backend: str = ""
+    model: str = ""
+    url: str = ""
+    key: str = ""
+    depth: int = 20
+    top: int = 5
+    margin: float = 0.3
+    timeout_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheParams:
+    """Answers kept to be given again: a question is the same from a cosine of `threshold` on; `size` 0: none kept."""
+
+    threshold: float = 0.95
+    size: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
 class RetrieveParams:
     """How a question finds chunks. `weight` "auto" is tuned on the dev questions each night."""
 
@@ -157,6 +183,7 @@ class RetrieveParams:
     candidates: int = 100
     fusion: Literal["convex", "rrf"] = "convex"
     weight: float | Literal["auto"] = "auto"
+    rerank: RerankParams = RerankParams()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +211,15 @@ class GeneratorParams:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockedTopic:
+    """Questions that are refused: those in which `pattern`, a regular expression without regard to case, is found."""
+
+    name: str
+    pattern: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerParams:
     """How an answer is made from chunks.
 
@@ -194,11 +230,14 @@ class AnswerParams:
     max_sentences: int = 4
     min_support: float = 0.5
     context_tokens: int = 3000
+    history_tokens: int = 1000
     max_tokens: int = 512
     temperature: float = 0.0
     top_p: float | None = None
     top_k: int | None = None
     stop: tuple[str, ...] = ()
+    blocked: tuple[BlockedTopic, ...] = ()
+    cache: CacheParams = CacheParams()
 
     @property
     def sampling(self) -> Sampling:
@@ -206,6 +245,13 @@ class AnswerParams:
         from .types import Sampling  # late: numpy comes with it, and reading params.yaml must stay cheap
 
         return Sampling(self.max_tokens, self.temperature, self.top_p, self.top_k, self.stop)
+
+    def drawn(self, sampling: Sampling) -> AnswerParams:
+        """These parameters with another sampling."""
+        return replace(
+            self, max_tokens=sampling.max_tokens, temperature=sampling.temperature, top_p=sampling.top_p,
+            top_k=sampling.top_k, stop=sampling.stop,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +317,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "answer.max_sentences": (1, 100),
     "answer.min_support": (0, 1),
     "answer.context_tokens": (1, 10**6),
+    "answer.history_tokens": (0, 10**6),
     "answer.max_tokens": (1, 10**6),
     "answer.temperature": (0, 2),
     "answer.top_p": (0, 1),
@@ -313,7 +360,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint):
         return parse(typing.cast(type[Any], hint), value, where)
     if origin is tuple:
-        if not isinstance(value, list):
+        if not isinstance(value, list | tuple):
             raise ConfigError(f"{where} must be a list, not {value!r}")
         return tuple(_convert(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict:
@@ -393,6 +440,13 @@ def _check(params: Params, where: str) -> None:
     if not is_id(alias) or len(alias) > 47:  # an index is named <alias>-<16 digits>, and that is an id too
         raise ConfigError(f"{where}: index.alias {alias!r} must be 1-47 of a-z, 0-9 and '-' (it begins index names)")
     _check_generators(params.answer, f"{where}: answer")
+    for section, name, bounds in (
+        ("retrieve", "rerank", {"depth": (2, 1000), "top": (1, 100), "margin": (0, 1), "timeout_s": (0.01, 600)}),
+        ("answer", "cache", {"threshold": (0.5, 1), "size": (0, 10**6)}),
+    ):
+        for key, (least, most) in bounds.items():
+            inner = getattr(getattr(params, section), name)
+            _within(f"{where}: {section}.{name}.{key}", getattr(inner, key), least, most)
     _check_opensearch(params.index.opensearch, f"{where}: index.opensearch")
     _check_pgvector(params.index.pgvector, f"{where}: index.pgvector")
     for key, (low, high) in BOUNDS.items():
@@ -405,6 +459,13 @@ def _check(params: Params, where: str) -> None:
 def _check_generators(params: AnswerParams, where: str) -> None:
     if not params.generators:
         raise ConfigError(f"{where}.generators is empty; name at least one, as in [{{backend: extractive}}]")
+    for topic in params.blocked:
+        try:
+            re.compile(topic.pattern)
+        except re.error as error:
+            raise ConfigError(
+                f"{where}.blocked: the pattern of {topic.name!r} is no regular expression: {error}"
+            ) from None
     labels = [spec.label for spec in params.generators]
     for at, spec in enumerate(params.generators):
         here = f"{where}.generators[{at}]"

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .config import ChunkParams
 from .types import (
     Chunk,
@@ -151,13 +154,27 @@ class VectorStore(Searcher, Protocol):
         ...
 
 
+class Reranker(Protocol):
+    """A question and texts to how well each answers it, read together (a cross-encoder)."""
+
+    name: str
+
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 (n,), higher is better; scores of one call only compare within it. Safe to share."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of an answer as it is made: text or a whole tool call; the last one carries `usage`."""
+    """A piece of an answer as it is made: text or a whole tool call; the last one carries `usage`.
+
+    `model` names who made it where that is not the generator that was asked: another one answered in its place.
+    """
 
     text: str = ""
     usage: Usage | None = None
     call: ToolCall | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

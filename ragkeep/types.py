@@ -202,17 +202,24 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """A quoted range: `quote` stands in `uri` on `lines` (1-based, inclusive)."""
+    """A quoted range: `quote` stands in `uri` on `lines` (1-based, inclusive); `source` is its snippet's number."""
 
     uri: str
     lines: tuple[int, int]
     quote: str
     score: float
+    source: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the user sees; `abstained` means the documents do not hold the answer, and says so in `text`."""
+    """What the user sees; `abstained` means the documents do not hold the answer, and says so in `text`.
+
+    `hits` is what was found, best first, `sources` those of it that the generator was given: snippet n is
+    `sources[n - 1]`. `searched` is the question as it was searched for, `prompt` what the generator read. `reason` says
+    why a question was refused. `flags` name what did not go as usual: "cached", "rerank-late",
+    "rerank-failed", "rerank-skipped", "fallback:<model>". Times in milliseconds.
+    """
 
     text: str
     citations: tuple[Citation, ...]
@@ -221,6 +228,13 @@ class Answer:
     usage: Usage = Usage()
     model: str = ""
     release: str | None = None
+    sources: tuple[Hit, ...] = ()
+    unsupported: tuple[str, ...] = ()
+    searched: str = ""
+    prompt: tuple[Message, ...] = ()
+    reason: str = ""
+    flags: tuple[str, ...] = ()
+    timings_ms: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
