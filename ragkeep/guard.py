@@ -24,7 +24,8 @@ _HOST = r"\bwww\.|(?<![\w:/])//(?=\w[\w-]*\.)"
 ADDRESS = re.compile(rf"(?:{_SCHEME}|{_HOST})[^\s<>\"'`\[\]{{}}|^]*[^\s<>\"'`\[\]{{}}|^.,;:!?)]", re.IGNORECASE)
 IMAGE = re.compile(r"!\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])?")
 LINK = re.compile(r"(?<!\w)\[([^\]\n]*[^\]\d\n][^\]\n]*)\](?:\([^)\n]*\)|\[(?!\d{1,3}\])[^\]\n]*\]|:(?=[ \t]))")
-ELEMENTS = """a abbr address animate applet area article aside audio b base bdi bdo big blink blockquote body br button canvas
+ELEMENTS = """
+    a abbr address animate applet area article aside audio b base bdi bdo big blink blockquote body br button canvas
     caption center cite code col colgroup data datalist dd del details dfn dialog dir div dl dt em embed
     fieldset figcaption figure font footer foreignobject form frame frameset g h1 h2 h3 h4 h5 h6 head header hr
     html i iframe image img input ins isindex kbd keygen label legend li link listing main map mark marquee math
