@@ -1,0 +1,192 @@
+"""Documents uploaded or deleted since the index that answers was built, searched as if they were part of it.
+
+    live = LiveDocuments(paths.cache / "live")
+    live.put(upload)                       # or live.remove(workspace, uri)
+    view = live.view(store, release, embedder)
+    hits = view.search(store, release.index.name, query)
+
+A sealed index never changes. What it lacks lies here in segments of the same format, small, one a workspace; what it holds
+and should not is left out of its answers. The next night takes uploads in like any other source, and a view of the
+release it publishes has nothing left to add. A view never changes: a request keeps the one it began with.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+from .fusion import fuse, ranking
+from .ports import Embedder, VectorStore
+from .stores.segment import Segment
+from .stores.segment_build import build_segments
+from .types import Chunk, EmbeddedBatch, Hit, Legs, Query, Release, Vectors
+
+SPARE = 10
+"""Hits asked for beyond k, so that what is left out or falls behind does not leave a gap."""
+MOST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A document's chunks, as the night would make them."""
+
+    workspace: str
+    uri: str
+    document_id: str
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(frozen=True)
+class LiveView:
+    """What one release lacks and what it must not show, at one moment."""
+
+    hidden: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    segments: Mapping[str, Segment] = field(default_factory=dict)
+    marks: Mapping[str, str] = field(default_factory=dict)
+
+    def state(self, workspace: str) -> str:
+        """A mark that differs whenever a search of the workspace may."""
+        return self.marks.get(workspace, "")
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks it adds."""
+        return sum(len(segment) for segment in self.segments.values())
+
+    def search(self, store: VectorStore, index: str, query: Query) -> list[Hit]:
+        """Answer as `store.search` would if the index held what was uploaded, and not what was deleted. Raises as it does."""
+        hidden, segment = self.hidden.get(query.workspace), self.segments.get(query.workspace)
+        if not hidden and segment is None:
+            return store.search(index, query)
+        found = _visible(store, index, query, hidden or frozenset())
+        if segment is None:
+            return found[: query.k]
+        return _merged(store, index, query, found, segment)
+
+
+def _visible(store: VectorStore, index: str, query: Query, hidden: frozenset[str]) -> list[Hit]:
+    """The index's hits without hidden documents: a few more than k, looking deeper where many are hidden."""
+    depth = query.k + SPARE
+    while True:
+        found = store.search(index, replace(query, k=depth, candidates=max(query.candidates, depth)))
+        kept = [hit for hit in found if hit.chunk.uri not in hidden]
+        if len(kept) >= query.k or len(found) < depth or depth >= MOST:
+            return kept
+        depth = min(4 * depth, MOST)
+
+
+def _merged(store: VectorStore, index: str, query: Query, found: list[Hit], segment: Segment) -> list[Hit]:
+    """Rank the index's hits and the segment's together, by both legs of all of them."""
+    own = segment.search(query)
+    chunks = {hit.chunk.id: hit.chunk for hit in (*own, *found)}
+    if query.vector is None or query.mode != "hybrid":
+        scores = {hit.chunk.id: hit.score for hit in found}
+        share = _scale(segment, query, max(scores.values(), default=1.0)) if query.mode == "keyword" else 1.0
+        scores |= {hit.chunk.id: hit.score * share for hit in own}
+        best = sorted(scores, key=lambda id_: (-scores[id_], id_))[: query.k]
+        return [Hit(chunks[id_], scores[id_]) for id_ in best]
+    legs = _joined(store.legs(index, query), segment.legs(query), segment, query, set(chunks))
+    fused = fuse(legs, query.fusion)
+    return [Hit(chunks[legs.ids[at]], float(fused[at])) for at in ranking(fused, query.k)]
+
+
+def _joined(theirs: Legs, own: Legs, segment: Segment, query: Query, known: set[str]) -> Legs:
+    """Both lists of candidates as one, in order of id; a chunk of both counts once. Only `known` ids can be shown."""
+    share = _scale(segment, query, float(theirs.keyword.max(initial=0)) or 1.0)
+    scores = {id_: (near, worded) for id_, near, worded in zip(theirs.ids, theirs.vector, theirs.keyword, strict=True)}
+    scores |= {id_: (near, worded * share) for id_, near, worded in zip(own.ids, own.vector, own.keyword, strict=True)}
+    ids = tuple(sorted(known & scores.keys()))
+    near, worded = (np.array([scores[id_][leg] for id_ in ids], np.float32) for leg in (0, 1))
+    return Legs(ids, near, worded)
+
+
+def _scale(segment: Segment, query: Query, best: float) -> float:
+    """What the segment's BM25 scores are multiplied by to stand beside the index's.
+
+    In a handful of chunks every word is common, so that their scores mean little. Their best is set as high in
+    proportion to the index's best as is the share of the question's words that it holds.
+    """
+    highest, share = segment.coverage(query)
+    return best * share / highest if highest else 0.0
+
+
+class LiveDocuments:
+    """All uploads and deletions of this server's life; views of them for a release. Safe to share between threads."""
+
+    def __init__(self, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)  # a cache of this process: uploads are read again at its start
+        self._folder = folder
+        self._lock = Lock()
+        self._numbers = itertools.count(1)
+        self._uploads: dict[tuple[str, str], Upload] = {}
+        self._removed: dict[tuple[str, str], int] = {}
+        self._changed: dict[str, int] = {}
+        self._vectors: dict[tuple[str, str], Vectors] = {}
+
+    def put(self, upload: Upload) -> None:
+        """Add a document, in place of what its uri held before."""
+        with self._lock:
+            key = upload.workspace, upload.uri
+            self._uploads[key] = upload
+            self._removed.pop(key, None)
+            self._changed[upload.workspace] = next(self._numbers)
+
+    def remove(self, workspace: str, uri: str) -> None:
+        """Take a document out, of the index as well."""
+        with self._lock:
+            self._uploads.pop((workspace, uri), None)
+            self._removed[workspace, uri] = self._changed[workspace] = next(self._numbers)
+
+    def view(self, store: VectorStore, release: Release, embedder: Embedder, *, base: LiveView | None = None) -> LiveView:
+        """Build the view of a release; of `base`, a view of the same release, workspaces that did not change are kept."""
+        with self._lock:
+            uploads, removed, changed = dict(self._uploads), set(self._removed), dict(self._changed)
+        hidden: dict[str, frozenset[str]] = {}
+        segments: dict[str, Segment] = {}
+        marks = {workspace: f"{release.number}.{number}" for workspace, number in changed.items()}
+        for workspace in changed:
+            if base and base.marks.get(workspace) == marks[workspace]:
+                hidden[workspace] = base.hidden.get(workspace, frozenset())
+                if workspace in base.segments:
+                    segments[workspace] = base.segments[workspace]
+                continue
+            missing = [u for u in uploads.values() if u.workspace == workspace and not _covered(store, release, u)]
+            gone = {uri for where, uri in removed if where == workspace}
+            hidden[workspace] = frozenset(gone | {upload.uri for upload in missing})
+            if any(upload.chunks for upload in missing):
+                segments[workspace] = self._segment(workspace, missing, embedder)
+        return LiveView(hidden, segments, marks)
+
+    def _segment(self, workspace: str, missing: list[Upload], embedder: Embedder) -> Segment:
+        batches = [EmbeddedBatch(u.chunks, self._embedded(u, embedder)) for u in missing if u.chunks]
+        folder = self._folder / str(next(self._numbers))
+        keys = [(workspace, chunk.id) for batch in batches for chunk in batch.chunks]
+        build_segments(folder, dim=embedder.dim, keys=keys, batches=batches)
+        made = Segment(folder / workspace)
+        made.load()  # mapped: the files may go
+        shutil.rmtree(folder)
+        return made
+
+    def _embedded(self, upload: Upload, embedder: Embedder) -> Vectors:
+        key = embedder.fingerprint, upload.document_id
+        known = self._vectors.get(key)
+        if known is None or len(known) != len(upload.chunks):
+            known = embedder.embed([chunk.embed_text for chunk in upload.chunks], role="passage")
+            self._vectors[key] = known
+        return known
+
+
+def _covered(store: VectorStore, release: Release, upload: Upload) -> bool:
+    """Whether a release's index holds this very document: asked by its id, which hashes its content."""
+    if not upload.chunks:
+        return False
+    filters = {"uri": upload.uri, "document_id": upload.document_id}
+    words = upload.chunks[0].embed_text
+    query = Query(words, k=1, mode="keyword", workspace=upload.workspace, filters=filters)
+    return bool(store.search(release.index.name, query))
