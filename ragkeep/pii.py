@@ -139,6 +139,9 @@ def _random_looking(value: str) -> bool:
     digits = sum(c.isdigit() for c in value)
     signs = len(value) - letters - digits - sum(value.count(c) for c in "_-.:=\\")
     varied = len(set(value)) >= min(6, len(value) - 1)
+    capitals = sum(c.isupper() for c in value)
+    if letters >= 20 and 0.3 <= capitals / letters <= 0.7:
+        return True
     return varied and (digits > 0 or signs > 0) and letters > 0 and not re.fullmatch(r"[A-Za-z]+_?\d{1,2}", value)
 
 
@@ -166,7 +169,7 @@ _PHONE = re.compile(
       \+ [1-9] (?: \d | [ .()/-]{1,2} \d\d ){4,13}+                          # international
     | 00 [1-9] \d (?: [ ./-] \d{2,8} ){2,5}+                                 # the same, dialled
     | (?: 1 [ .-] )? (?: \( [2-9]\d\d \) [ ]? | [2-9]\d\d [.-] ) [2-9]\d\d [ .-] \d{4}     # North America
-    | 0[1-9] (?: [ .] \d\d ){4}                                              # France
+    | (?<!\d[ ]) 0[1-9] (?: [ .] \d\d ){4} (?! [ ]\d )                         # France
     | (?: \(0[1-9]\d{1,4}\) | 0[1-9]\d{1,4} ) (?: [ /-]{1,3} \d{2,8} ){1,4}+    # with a word before it only
     | 0[1-9]\d{8,9}
     ) (?![\w]|[.,:/-]\d|\()"""

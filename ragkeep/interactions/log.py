@@ -139,7 +139,7 @@ class InteractionLog:
         self.close()
 
     def _recover(self) -> None:
-        for left in (*self.folder.glob(".*.tmp"), *self.folder.glob("*.tmp")):
+        for left in list(self.folder.glob("*.tmp")):
             left.unlink()
         sealed = sealed_paths(self.folder)
         self._next = last_seq(sealed[-1]) + 1 if sealed else 1
