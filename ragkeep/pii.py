@@ -18,10 +18,7 @@ Spans = Iterator[tuple[int, int]]
 
 
 def mask(text: str) -> tuple[str, dict[str, int]]:
-    """Replace what is recognized by `<EMAIL>`, `<PHONE>`, `<CARD>`, `<IBAN>`, `<IP>`, `<SECRET>`; count it by name.
-
-    Masking twice changes nothing more.
-    """
+    """Replace what is recognized by `<EMAIL>`, `<PHONE>`, `<CARD>`, `<IBAN>`, `<IP>`, `<SECRET>`; count it by name."""
     counts: Counter[str] = Counter()
     for name, rule in _rules(text):
         spans = list(rule(text))
@@ -148,7 +145,7 @@ def _random_looking(value: str) -> bool:
 # People
 
 _LOCAL = re.compile(r"(?<![\w.+%-])\w[\w.+%'-]{0,63}+\Z")
-_DOMAIN = re.compile(r"@((?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}([^\W\d_]{2,24}))(?![\w-]|\()")
+_DOMAIN = re.compile(r"@((?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,126}([^\W\d_]{2,24}))(?![\w-]|\()")
 _ATTRIBUTES = {
     "shape", "dtype", "weight", "weights", "bias", "size", "data", "values", "mean", "real", "imag", "ndim", "grad",
     "matrix",
@@ -175,7 +172,7 @@ _PHONE = re.compile(
     ) (?![\w]|[.,:/-]\d|\()"""
 )
 _PHONE_WORD = re.compile(
-    r"(?i)(?:\b(?:tele)?(?:phone|fon|fax)|\btel\b|\bcall|\bmobile|\bcell|\bwhatsapp|\bsms|\bhandy|\bruf|t[ée]l[ée]phone"
+    r"(?i)(?:\b(?<!<)(?:tele)?(?:phone|fon|fax)|\btel\b|\bcall|\bmobile|\bcell|\bwhatsapp|\bsms|\bhandy|\bruf|t[ée]l[ée]phone"
     r"|\bhotline|☎|📞)"
 )
 
