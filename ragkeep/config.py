@@ -564,6 +564,11 @@ class Paths:
         return self.state / "releases"
 
     @property
+    def interactions(self) -> Path:
+        """The log of what was asked, shown, answered and rated."""
+        return self.state / "interactions"
+
+    @property
     def reports(self) -> Path:
         """One HTML file a night."""
         return self.state / "reports"

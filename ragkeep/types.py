@@ -19,6 +19,7 @@ Vectors: TypeAlias = NDArray[np.float32]
 Kind: TypeAlias = Literal["prose", "code"]
 Mode: TypeAlias = Literal["hybrid", "vector", "keyword"]
 Role: TypeAlias = Literal["query", "passage"]
+InteractionKind: TypeAlias = Literal["answer", "vote", "click", "correction", "erase"]
 
 
 def content_id(*parts: str) -> str:
@@ -260,3 +261,35 @@ class Release:
     reason: str = ""
     run_id: str = ""
     created_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Impression:
+    """One source as it was shown with an answer: `rank` from 1, `span` in characters, `lines` from 1, inclusive."""
+
+    chunk: str
+    uri: str
+    lines: tuple[int, int]
+    span: tuple[int, int]
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One record of what was asked and shown, or of what a person did with it; made by `ragkeep.interactions`.
+
+    `seq` is the place in the log, from 1 on without holes (0: not written yet); `at` is UTC, ISO 8601 with milliseconds.
+    `user` and `session` are opaque ids. `answer` names the answer this is or is about, `release` what made it. The keys
+    of `payload` are fixed for each kind: `interactions.records.FIELDS`.
+    """
+
+    seq: int
+    at: str
+    kind: InteractionKind
+    workspace: str
+    user: str
+    session: str
+    answer: str
+    release: str
+    payload: dict[str, Any]
