@@ -42,7 +42,7 @@ def shared_opensearch(*, secure: bool = False) -> Access:
 
 
 def shared(service: Service) -> dict[str, str]:
-    """Settings of a server, such as PostgreSQL or S3, that all tests of the session share; they must use names of their own."""
+    """Settings of a server that all tests of the session share; they must use names of their own."""
     watch()
     server = Server(service, session_folder() / service.name)
     with skipping_what_is_unavailable():
