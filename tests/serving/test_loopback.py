@@ -72,7 +72,7 @@ def test_the_printed_link_opens_the_page_once(accounts: Auth, caller: TestClient
 def test_the_cookie_holds_no_key_and_ends_with_it(accounts: Auth, caller: TestClient) -> None:
     key, secret = accounts.keys.create("mine", roles={"docs": "reader"}, scopes=["chat"], by=LOCAL)
     answer = caller.get("/", params={"key": secret})
-    assert secret.rpartition("_")[2] not in str(answer.headers)
+    assert secret[16:] not in str(answer.headers)
     assert caller.get("/read").status_code == 200
     accounts.keys.revoke(key.id, by=LOCAL)
     assert caller.get("/read").status_code == 401
@@ -116,7 +116,7 @@ def test_another_page_cannot_use_the_cookie(
 @pytest.mark.parametrize("origin", [None, "http://evil.example", "http://localhost:3000"])
 def test_another_page_cannot_open_a_websocket(accounts: Auth, caller: TestClient, origin: str | None) -> None:
     caller.get(link(accounts))
-    socket = caller.websocket_connect("/chat", headers={"Origin": origin} if origin else {})
+    socket = caller.websocket_connect("ws://127.0.0.1:8080/chat", headers={"Origin": origin} if origin else {})
     with pytest.raises(WebSocketDenialResponse) as refused:
         socket.__enter__()
     assert refused.value.status_code == 403
