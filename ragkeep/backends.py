@@ -36,6 +36,15 @@ GENERATORS = {
     "extractive": "ragkeep.generators.extractive:extractive",
 }
 
+CATALOGS = {
+    "sqlite": "ragkeep.catalogs.sqlite:open_catalog",
+    "dynamodb": "ragkeep.catalogs.dynamodb:open_catalog",
+}
+QUEUES = {
+    "sqlite": "ragkeep.queues.sqlite:open_queue",
+    "sqs": "ragkeep.queues.sqs:open_queue",
+}
+
 
 def load(table: dict[str, str], name: str, /, **options: Any) -> Any:
     """Import the backend's factory and call it with `options`. Raises ConfigError on an unknown name."""

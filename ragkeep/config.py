@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from .errors import ConfigError
+from .serving.params import ServeParams, numbers, problems
 
 if typing.TYPE_CHECKING:
     from .types import Sampling
@@ -295,6 +296,7 @@ class Params:
     answer: AnswerParams = AnswerParams()
     evaluate: EvaluateParams = EvaluateParams()
     gate: GateParams = field(default_factory=GateParams)
+    serve: ServeParams = field(default_factory=ServeParams)
 
 
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -452,6 +454,10 @@ def _check(params: Params, where: str) -> None:
     for key, (low, high) in BOUNDS.items():
         section, _, name = key.partition(".")
         _within(f"{where}: {key}", getattr(getattr(params, section), name), low, high)
+    for key, value, low, high in numbers(params.serve):
+        _within(f"{where}: serve.{key}", value, low, high)
+    for problem in problems(params.serve):
+        raise ConfigError(f"{where}: serve.{problem}")
     for metric, floor in params.gate.floors.items():
         _within(f"{where}: gate.floors.{metric}", floor, 0, 1)
 
@@ -567,6 +573,11 @@ class Paths:
     def interactions(self) -> Path:
         """The log of what was asked, shown, answered and rated."""
         return self.state / "interactions"
+
+    @property
+    def serving(self) -> Path:
+        """API keys, budgets, and unless they are at AWS the documents' records and the queue."""
+        return self.state / "serving.sqlite"
 
     @property
     def reports(self) -> Path:

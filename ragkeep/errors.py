@@ -22,11 +22,19 @@ RagkeepError
 │   └── ProviderRefused  it will not answer this (4xx), or answered with what is no answer: asking again does not help
 ├── LogUnavailable       the interaction log cannot write now; it recovers by itself
 ├── LogDamaged           a segment of the interaction log is not what was written
+├── RequestError         a caller asked for what is not given; `status` and `code` are the API's words for it
+│   ├── Unauthorized     no key or token, or one that does not count
+│   ├── Forbidden        a role or a scope is missing; says nothing of what exists
+│   ├── NotFound         no such document, workspace, key or job
+│   ├── AlreadyExists    the name is taken
+│   ├── TooMany          over the rate limit or the budget; `retry_after_s` says when it may go on
+│   └── ServiceAway      a service that this request needs does not answer: AWS, the issuer of tokens
 └── ReleaseError         no such release, or none to go back to
 """
 
 from __future__ import annotations
 
+import math
 import os
 
 
@@ -127,6 +135,74 @@ class LogUnavailable(RagkeepError):
 
 class LogDamaged(RagkeepError):
     """A segment of the interaction log lost records that were once written."""
+
+
+class RequestError(RagkeepError):
+    """A caller asked for what is not given; `headers` go with the answer."""
+
+    status = 400
+    code = "bad_request"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """HTTP headers that belong to the refusal."""
+        return {}
+
+
+class Unauthorized(RequestError):
+    """No key or token, or one that does not count."""
+
+    status = 401
+    code = "unauthorized"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """How to authenticate."""
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(RequestError):
+    """A role or a scope is missing."""
+
+    status = 403
+    code = "forbidden"
+
+
+class NotFound(RequestError):
+    """No such document, workspace, key or job."""
+
+    status = 404
+    code = "not_found"
+
+
+class AlreadyExists(RequestError):
+    """The name is taken."""
+
+    status = 409
+    code = "already_exists"
+
+
+class TooMany(RequestError):
+    """Over the rate limit or the budget."""
+
+    status = 429
+    code = "too_many_requests"
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """When to come back, in whole seconds."""
+        return {"Retry-After": str(max(1, math.ceil(self.retry_after_s)))}
+
+
+class ServiceAway(RequestError):
+    """A service that this request needs does not answer."""
+
+    status = 503
+    code = "unavailable"
 
 
 class ReleaseError(RagkeepError):

@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+from infra.local import dynamodb as dynamodb_starter
+from infra.local import moto as moto_starter
 from infra.local import postgres
 from infra.local import s3 as s3_starter
 from infra.local.opensearch.client import Access
@@ -51,3 +53,15 @@ def postgres_url() -> str:
 def s3() -> dict[str, str]:
     """Environment variables for clients of a real S3 endpoint, keys included; a test makes a bucket of its own."""
     return services.shared(s3_starter.SERVICE)
+
+
+@pytest.fixture(scope="session")
+def dynamodb() -> dict[str, str]:
+    """Environment variables for clients of a real DynamoDB Local; a test makes tables of its own."""
+    return services.shared(dynamodb_starter.SERVICE)
+
+
+@pytest.fixture(scope="session")
+def moto() -> dict[str, str]:
+    """Environment variables for clients of moto's server, which speaks SQS; a test makes queues of its own."""
+    return services.shared(moto_starter.SERVICE)

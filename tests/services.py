@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import postgres, s3
+from infra.local import dynamodb, moto, postgres, s3
 from infra.local.errors import Unavailable
 from infra.local.opensearch.client import Access
 from infra.local.opensearch.cluster import Cluster, choose_ports
@@ -42,7 +42,7 @@ def shared_opensearch(*, secure: bool = False) -> Access:
 
 
 def shared(service: Service) -> dict[str, str]:
-    """Settings of a server, PostgreSQL or S3, that all tests of the session share; they must use names of their own."""
+    """Settings of a server that all tests of the session share; they must use names of their own."""
     watch()
     server = Server(service, session_folder() / service.name)
     with skipping_what_is_unavailable():
@@ -105,7 +105,7 @@ def stop_all() -> None:
         Cluster(state.parent).down(wipe=True)
     for state in session_folder().glob("own-*/server.json"):
         Server(postgres.SERVICE, state.parent).down(wipe=True)
-    for service in (postgres.SERVICE, s3.SERVICE):
+    for service in (dynamodb.SERVICE, moto.SERVICE, postgres.SERVICE, s3.SERVICE):
         Server(service, session_folder() / service.name).down(wipe=True)
     shutil.rmtree(session_folder(), ignore_errors=True)
 

@@ -1,16 +1,19 @@
-"""The starters of PostgreSQL and S3: real servers that keep their data, and let nobody in without the password."""
+"""The starters of single servers: PostgreSQL and S3 let nobody in without the password, and data outlive a restart."""
 
 import http.client
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 
-from infra.local import postgres, s3
+from infra.local import dynamodb, moto, postgres, s3
 from infra.local.errors import LocalError
 from infra.local.single import Server, Service, run
 from tests import services
@@ -52,6 +55,38 @@ def test_s3_answers_only_who_signs(tmp_path: Path) -> None:
         assert connection.getresponse().status == 403
         connection.close()
         assert server.settings()["AWS_ENDPOINT_URL_S3"] == f"http://127.0.0.1:{server.port}"
+
+
+def client(server: Server, name: str) -> Any:
+    where = server.settings()
+    url = where.get("AWS_ENDPOINT_URL") or where[f"AWS_ENDPOINT_URL_{name.upper()}"]
+    keys = {"aws_access_key_id": where["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": where["AWS_SECRET_ACCESS_KEY"]}
+    return boto3.client(name, endpoint_url=url, region_name=where["AWS_DEFAULT_REGION"], **keys)
+
+
+def test_dynamodb_keeps_its_tables(tmp_path: Path) -> None:
+    with started(dynamodb.SERVICE, tmp_path / "data") as server:
+        client(server, "dynamodb").create_table(
+            TableName="kept",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        )
+        server.down(wipe=False)
+        server.up(server.port)
+        assert client(server, "dynamodb").list_tables()["TableNames"] == ["kept"]
+
+
+def test_dynamodb_is_pinned_artifact_by_artifact() -> None:
+    found = dynamodb.artifacts()
+    assert f"software.amazon.dynamodb:DynamoDBLocal:{dynamodb.VERSION}" in {one.coordinate for one in found}
+    assert all(re.fullmatch("[0-9a-f]{64}", one.sha256) for one in found)
+
+
+def test_moto_speaks_sqs(tmp_path: Path) -> None:
+    with started(moto.SERVICE, tmp_path / "data") as server:
+        url = client(server, "sqs").create_queue(QueueName="work")["QueueUrl"]
+        assert client(server, "sqs").list_queues()["QueueUrls"] == [url]
 
 
 BROKEN = Service(

@@ -1,0 +1,150 @@
+"""The section `serve` of params.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class AuthParams:
+    """Whose tokens count: those of one OpenID Connect issuer, for one audience (Cognito: the app client's id).
+
+    `jwks` is the file or URL of the issuer's public keys ("": <issuer>/.well-known/jwks.json, where Cognito has them).
+    `roles_claim` names the claim with workspace roles, as in ["default:reader"] (Cognito: cognito:groups).
+    """
+
+    issuer: str = ""
+    audience: str = ""
+    jwks: str = ""
+    roles_claim: str = "ragkeep_roles"
+
+    @property
+    def configured(self) -> bool:
+        """Whether tokens count at all; API keys always do."""
+        return bool(self.issuer)
+
+    @property
+    def jwks_url(self) -> str:
+        """Where the issuer's public keys are."""
+        return self.jwks or f"{self.issuer.rstrip('/')}/.well-known/jwks.json"
+
+
+@dataclass(frozen=True, slots=True)
+class LimitParams:
+    """Requests a minute, 0 for any number. With `redis` all servers count together, else each by itself.
+
+    Redis' password is in RAGKEEP_REDIS_PASSWORD and nowhere else.
+    """
+
+    key_per_minute: int = 120
+    workspace_per_minute: int = 1200
+    redis: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What may be used up in a day and in a month (UTC); None is no limit. Money is in US dollars."""
+
+    day_tokens: int | None = None
+    day_usd: float | None = None
+    month_tokens: int | None = None
+    month_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetParams:
+    """The allowance of every key (or user), of every workspace, and of workspaces by name instead of that.
+
+    From `warn_at` of a budget on, answers say so.
+    """
+
+    key: Allowance = Allowance()
+    workspace: Allowance = Allowance()
+    workspaces: dict[str, Allowance] = field(default_factory=dict)
+    warn_at: float = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogParams:
+    """Where workspaces and documents are listed: sqlite or dynamodb, whose two tables begin with `prefix`."""
+
+    backend: str = "sqlite"
+    prefix: str = "ragkeep"
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueParams:
+    """The background work: sqlite or sqs, whose two queues begin with `prefix`.
+
+    A worker that is silent for `visible_s` loses its job to another; after `tries` a job goes to the dead letters.
+    """
+
+    backend: str = "sqlite"
+    prefix: str = "ragkeep"
+    region: str = ""
+    tries: int = 3
+    visible_s: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class ServeParams:
+    """How `ragkeep serve` runs. Any other host than loopback needs `auth`, or keys made with `ragkeep keys create`."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    auth: AuthParams = AuthParams()
+    limits: LimitParams = LimitParams()
+    budgets: BudgetParams = field(default_factory=BudgetParams)
+    catalog: CatalogParams = CatalogParams()
+    queue: QueueParams = QueueParams()
+
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    "port": (0, 65_535),
+    "limits.key_per_minute": (0, 10**6),
+    "limits.workspace_per_minute": (0, 10**6),
+    "budgets.warn_at": (0, 1),
+    "queue.tries": (1, 100),
+    "queue.visible_s": (1, 43_200),
+}
+"""The least and the most of every number of the section; allowances are checked apart."""
+ALLOWANCE_BOUNDS: dict[str, tuple[float, float]] = {
+    "day_tokens": (0, 10**12),
+    "day_usd": (0, 10**6),
+    "month_tokens": (0, 10**13),
+    "month_usd": (0, 10**7),
+}
+
+
+def numbers(params: ServeParams) -> Iterator[tuple[str, float | None, float, float]]:
+    """Yield every number with its key under `serve` and its bounds."""
+    for key, bounds in BOUNDS.items():
+        section, _, name = key.rpartition(".")
+        yield key, getattr(getattr(params, section) if section else params, name), *bounds
+    budgets = params.budgets
+    named = {f"workspaces.{name}": allowance for name, allowance in budgets.workspaces.items()}
+    for where, allowance in {"key": budgets.key, "workspace": budgets.workspace, **named}.items():
+        for name, bounds in ALLOWANCE_BOUNDS.items():
+            yield f"budgets.{where}.{name}", getattr(allowance, name), *bounds
+
+
+def problems(params: ServeParams) -> Iterator[str]:
+    """Say what is wrong besides numbers: the key under `serve`, and what to write instead."""
+    auth, redis = params.auth, params.limits.redis
+    if auth.issuer and not auth.audience:
+        yield "auth.audience is empty: name what tokens must be made for (Cognito: the app client's id)"
+    if auth.audience and not auth.issuer:
+        yield "auth.issuer is empty: name whose tokens count, as in https://cognito-idp.<region>.amazonaws.com/<pool>"
+    if auth.issuer and not auth.issuer.startswith("https://") and not auth.jwks:
+        yield "auth.issuer must begin with https://, or auth.jwks must name the file of its public keys"
+    if auth.jwks.startswith("http://") and not auth.jwks.startswith(("http://127.0.0.1", "http://localhost")):
+        yield "auth.jwks must begin with https:// (or be a file): who can change the answer could make tokens"
+    if redis and not redis.startswith(("redis://", "rediss://")):
+        yield "limits.redis must begin with redis:// or rediss://"
+    if "@" in redis:  # not shown: it may hold a password
+        yield "limits.redis must not hold a password: set RAGKEEP_REDIS_PASSWORD"
+    for section, prefix in (("catalog", params.catalog.prefix), ("queue", params.queue.prefix)):
+        if not prefix.replace("-", "").isalnum() or not prefix.isascii() or len(prefix) > 64:
+            yield f"{section}.prefix must be 1-64 letters, digits and '-' (it begins names at AWS)"
