@@ -153,11 +153,15 @@ class VectorStore(Searcher, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of an answer as it is made: text or a whole tool call; the last one carries `usage`."""
+    """A piece of an answer as it is made: text or a whole tool call; the last one carries `usage`.
+
+    Where several generators may answer, the first piece names in `model` the one that does.
+    """
 
     text: str = ""
     usage: Usage | None = None
     call: ToolCall | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
