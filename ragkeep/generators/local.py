@@ -166,9 +166,8 @@ class Local:
 def _turn(message: Message) -> dict[str, Any]:
     made: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.calls:
-        made["tool_calls"] = [
-            {"type": "function", "function": {"name": c.name, "arguments": c.arguments}} for c in message.calls
-        ]
+        asked = ({"name": call.name, "arguments": call.arguments} for call in message.calls)
+        made["tool_calls"] = [{"type": "function", "function": one} for one in asked]
     return made
 
 
