@@ -41,13 +41,13 @@ async def stream_answer(
     params = params or AnswerParams()
     found = await asyncio.to_thread(retrieve, question)
     hits = prompts.fit(found, params.context_tokens)
-    text, usage = "", Usage()
+    text, usage, model = "", Usage(), generator.name
     if hits and question.strip():
         request = Request(question, hits, prompts.messages(question, hits))
         made = generator.stream(request, params.sampling)
         async with aclosing(made) as deltas:
             async for delta in deltas:
-                usage = delta.usage or usage
+                usage, model = delta.usage or usage, delta.model or model
                 text += delta.text
                 if delta.text:
                     yield delta.text
@@ -58,7 +58,7 @@ async def stream_answer(
             yield shown
     yield Answer(
         text=shown, citations=citations, abstained=not citations, hits=tuple(found), usage=usage,
-        model=generator.name, release=release,
+        model=model, release=release,
     )  # fmt: skip
 
 

@@ -70,6 +70,8 @@ class Signer:
             return
         made = session(what, region)
         self.region, self._credentials = made.region_name, made.get_credentials()
+        for name in ("auth", "awsrequest"):  # now, and not while a first answer is waited for
+            importlib.import_module(f"botocore.{name}")
 
     def headers(self, url: str, body: bytes) -> dict[str, str]:
         """Return the headers of a POST; may wait for renewed credentials. Raises ConfigError without any."""

@@ -77,7 +77,9 @@ class Provider:
 
     def generator(self, *, timeout_s: float = 5.0, url: str = "", key: str = "") -> Generator:
         """Make the generator that asks this server."""
-        made: Generator = load(GENERATORS, self.kind, spec=self.spec(timeout_s, url or self.url, key), params=AnswerParams())
+        made: Generator = load(
+            GENERATORS, self.kind, spec=self.spec(timeout_s, url or self.url, key), params=AnswerParams()
+        )
         return made
 
     def spec(self, timeout_s: float = 5.0, url: str = "", key: str = "") -> GeneratorParams:
@@ -104,8 +106,10 @@ class Provider:
     def _wrong(self, request: Request) -> str:
         if request.target != TARGETS[self.kind]:
             return f"no {request.target} here"
-        return "" if self.kind == "openai" else Amazon(SERVICES[self.kind], REGION, only(KEYS), payload_header=False).wrong(
-            request
+        return (
+            ""
+            if self.kind == "openai"
+            else Amazon(SERVICES[self.kind], REGION, only(KEYS), payload_header=False).wrong(request)
         )
 
 
@@ -238,7 +242,9 @@ class Connection:
         await self._send(head(status, about) + data)
         raise ConnectionError
 
-    async def _stream(self, headers: dict[str, str], events: list[bytes], fault: str, gone: "asyncio.Task[bytes]") -> None:
+    async def _stream(
+        self, headers: dict[str, str], events: list[bytes], fault: str, gone: "asyncio.Task[bytes]"
+    ) -> None:
         await self._send(head(200, {**headers, "transfer-encoding": "chunked", "connection": "close"}))
         if fault == "silent":
             await gone

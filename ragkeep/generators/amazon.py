@@ -9,12 +9,21 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from .. import aws, wire
-from ..errors import ConfigError, ProviderAway, ProviderBusy, ProviderError, ProviderRefused
+from ..errors import ConfigError, MissingExtra, ProviderAway, ProviderBusy, ProviderError, ProviderRefused
 
 MEDIA = "application/vnd.amazon.eventstream"
 _BUSY = ("throttlingException", "serviceUnavailableException")
 _AWAY = ("internalServerException", "modelStreamErrorException", "modelTimeoutException", "InternalStreamFailure",
          "ModelStreamError")  # fmt: skip
+
+
+def signer(what: str, service: str, region: str, key: str = "") -> aws.Signer:
+    """Make what signs requests, and import what reads answers. Raises MissingExtra, ConfigError without credentials."""
+    try:
+        importlib.import_module("botocore.eventstream")
+    except ImportError:
+        raise MissingExtra(what, "aws") from None
+    return aws.Signer(what, service, region, key=key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from ..config import AnswerParams, GeneratorParams
 from ..errors import ConfigError, ProviderAway
 from ..ports import Delta, Embedder, Request, Tool
 from ..types import Message, Sampling, Usage
-from .amazon import MEDIA, Frame, frames, signed
+from .amazon import MEDIA, Frame, frames, signed, signer
 from .pieces import Calls, counted, until
 
 _MAX_STOPS = 4
@@ -34,16 +34,16 @@ def bedrock(spec: GeneratorParams, *, params: AnswerParams, embedder: Embedder |
     key = wire.secret(spec.key, f"generator {spec.label}")
     if key and not (spec.region or spec.url):
         raise ConfigError(f"generator {spec.label} needs a region, as in {{region: eu-central-1}}")
-    return Bedrock(spec, aws.Signer("Amazon Bedrock", "bedrock", spec.region, key=key), key)
+    return Bedrock(spec, signer("Amazon Bedrock", "bedrock", spec.region, key), key)
 
 
 class Bedrock:
     """See `ports.Generator`."""
 
-    def __init__(self, spec: GeneratorParams, signer: aws.Signer, key: str) -> None:
+    def __init__(self, spec: GeneratorParams, signing: aws.Signer, key: str) -> None:
         self.name = spec.label
-        self._spec, self._signer, self._key = spec, signer, key
-        base = spec.url.rstrip("/") or f"https://bedrock-runtime.{signer.region}.amazonaws.com"
+        self._spec, self._signer, self._key = spec, signing, key
+        base = spec.url.rstrip("/") or f"https://bedrock-runtime.{signing.region}.amazonaws.com"
         self._url = f"{base}/model/{quote(spec.model, safe='')}/converse-stream"
 
     async def stream(self, request: Request, sampling: Sampling) -> AsyncGenerator[Delta, None]:

@@ -18,25 +18,27 @@ from ..config import AnswerParams, GeneratorParams
 from ..errors import ConfigError
 from ..ports import Delta, Embedder, Request
 from ..types import Sampling
-from .amazon import MEDIA, frames, signed
+from .amazon import MEDIA, frames, signed, signer
 from .chat import deltas, events, payload
 from .pieces import until
 
 
 def sagemaker(spec: GeneratorParams, *, params: AnswerParams, embedder: Embedder | None = None) -> SageMaker:  # noqa: ARG001
-    """Make the generator; nothing is asked yet. Raises ConfigError without an endpoint or credentials, MissingExtra."""
+    """Make the generator; nothing is asked yet. Raises ConfigError without an endpoint or credentials."""
     if not spec.model:
         raise ConfigError("backend sagemaker needs a model: the name of the endpoint")
-    return SageMaker(spec, aws.Signer("Amazon SageMaker", "sagemaker", spec.region))
+    if spec.key:
+        raise ConfigError("backend sagemaker takes no key: it signs with the AWS credentials of this machine")
+    return SageMaker(spec, signer("Amazon SageMaker", "sagemaker", spec.region))
 
 
 class SageMaker:
     """See `ports.Generator`."""
 
-    def __init__(self, spec: GeneratorParams, signer: aws.Signer) -> None:
+    def __init__(self, spec: GeneratorParams, signing: aws.Signer) -> None:
         self.name = spec.label
-        self._spec, self._signer = spec, signer
-        base = spec.url.rstrip("/") or f"https://runtime.sagemaker.{signer.region}.amazonaws.com"
+        self._spec, self._signer = spec, signing
+        base = spec.url.rstrip("/") or f"https://runtime.sagemaker.{signing.region}.amazonaws.com"
         self._url = f"{base}/endpoints/{quote(spec.model, safe='')}/invocations-response-stream"
 
     async def stream(self, request: Request, sampling: Sampling) -> AsyncGenerator[Delta, None]:

@@ -75,9 +75,7 @@ def made(name: str, asked: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture(params=BACKENDS)
-def generator(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Generator]:
+def generator(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Generator]:
     yield from made(request.param, request, monkeypatch, tmp_path)
 
 
@@ -162,6 +160,9 @@ def test_a_tool_is_asked_for_by_name_with_arguments(language_model: Generator) -
 
 def test_what_a_tool_said_is_answered(language_model: Generator) -> None:
     asked = request(tools=(SEARCH,))
-    said = Message("assistant", "", calls=(ToolCall("c1", "search", {"query": "pumps"}),)), Message("tool", TEXT, call_id="c1")
+    said = (
+        Message("assistant", "", calls=(ToolCall("c1", "search", {"query": "pumps"}),)),
+        Message("tool", TEXT, call_id="c1"),
+    )
     deltas = collect(language_model, Request(asked.question, asked.hits, asked.messages + said, asked.tools))
     assert text_of(deltas).strip() == REPLY
