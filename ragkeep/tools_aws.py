@@ -70,7 +70,7 @@ def ask(session: Any, asked: dict[str, Any], url: str | None = None) -> str:
     )
     try:
         client = session.client(service, config=config, endpoint_url=url)
-        methods = {name: method for method, name in client.meta.method_mapping.items()}
+        methods = {name: method for method, name in client.meta.method_to_api_mapping.items()}
         if operation not in methods:
             raise ToolError(f"{service} has no operation {operation}")
         answer = getattr(client, methods[operation])(**asked.get("parameters", {}))

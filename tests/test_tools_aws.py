@@ -51,12 +51,13 @@ def test_what_there_is_is_told_without_secrets(url: str) -> None:
     ("service", "operation"),
     [
         ("lambda", "DeleteFunction"), ("lambda", "Invoke"), ("lambda", "GetFunction"), ("s3", "GetObject"),
-        ("s3", "list_buckets"), ("lambda", "ListNothing"), ("ec2", "DescribeInstances"), ("lambda", "GetAccountSettings; x"),
+        ("s3", "list_buckets"), ("lambda", "ListNothing"), ("ec2", "DescribeInstances"), ("lambda", "GetX; y"),
     ],
 )  # fmt: skip
 def test_what_writes_or_hands_out_secrets_is_not_done(url: str, service: str, operation: str) -> None:
     found = asked(url, operation, service)
     assert not found.ok
+    assert found.text != "aws failed."
 
 
 def test_amazons_refusal_is_told(url: str) -> None:

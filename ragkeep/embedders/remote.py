@@ -65,7 +65,7 @@ class Remote:
     def dim(self) -> int:
         """Numbers a vector has."""
         with self._lock:
-            return int(self._rows([_BLANK], "query").shape[1])
+            return int(self._rows([_BLANK], "passage").shape[1])
 
     @cached_property
     def fingerprint(self) -> str:

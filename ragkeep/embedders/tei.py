@@ -27,14 +27,17 @@ def tei(params: EmbedParams, cache: Path) -> Remote:  # noqa: ARG001 - every fac
     if not params.url:
         raise ConfigError("embed.backend tei needs embed.url, as in http://127.0.0.1:8080")
     key = wire.secret(params.key, "embed.backend tei")
-    client, base = wire.client(TIMEOUT_S), params.url.rstrip("/")
+    base = params.url.rstrip("/")
     what = params.model or "text-embeddings-inference"
     call = wire.Call(what, f"{base}/info", b"", wire.bearer(key), TIMEOUT_S, key, method="GET")
-    info = wire.ask(client, call)
+    with wire.client(TIMEOUT_S) as first:
+        info = wire.ask(first, call)
     with wire.expecting(call, "description of a model"):
         model, size, longest = str(info["model_id"]), int(info["max_client_batch_size"]), int(info["max_input_length"])
     if params.model and params.model != model:
         raise ConfigError(f"{base} runs {model} and not embed.model {params.model}: change one of them")
+
+    client = wire.client(TIMEOUT_S)
 
     def ask(texts: Sequence[str]) -> Any:
         body = orjson.dumps({"inputs": list(texts), "truncate": True, "normalize": True})
