@@ -11,20 +11,28 @@ TEMPLATE = (
 )
 
 
-def make(folder: Path, reply: str) -> Path:
-    """Save a Llama whose next word depends on the last one only: each is followed by the next of `reply`."""
+def make(folder: Path, reply: str, *, endless: bool = False, room: int = 512) -> Path:
+    """Save a Llama whose next word depends on the last one only: each is followed by the next of `reply`.
+
+    It reads and writes `room` words in all; an endless one begins again after the last.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     said = ["▁" + word for word in reply.split(" ")]
     vocabulary = ["<unknown>", END, ASKED, TOOLS, "▁" + CALL, *dict.fromkeys(said)]
     ids = {word: n for n, word in enumerate(vocabulary)}
-    follows = {ASKED: said[0], TOOLS: "▁" + CALL, "▁" + CALL: END, **dict(zip(said, [*said[1:], END], strict=True))}
+    follows = {
+        ASKED: said[0],
+        TOOLS: "▁" + CALL,
+        "▁" + CALL: END,
+        **dict(zip(said, [*said[1:], said[0] if endless else END], strict=True)),
+    }
     size = len(vocabulary)
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=size, hidden_size=size, intermediate_size=2, num_hidden_layers=1, num_attention_heads=1,
-            head_dim=2, max_position_embeddings=512, bos_token_id=None, eos_token_id=1, pad_token_id=1,
+            head_dim=2, max_position_embeddings=room, bos_token_id=None, eos_token_id=1, pad_token_id=1,
         )
     )  # fmt: skip
     with torch.no_grad():
