@@ -15,6 +15,9 @@ EMBEDDERS = {
     "minilm": "ragkeep.embedders.openvino:minilm",
     "openvino": "ragkeep.embedders.openvino:folder",
     "torch": "ragkeep.embedders.torch:sentence_transformer",
+    "openai": "ragkeep.embedders.openai:openai",
+    "bedrock": "ragkeep.embedders.bedrock:bedrock",
+    "tei": "ragkeep.embedders.tei:tei",
     "hash": "ragkeep.testing:hash_embedder",
 }
 STORES = {
@@ -34,6 +37,10 @@ RERANKERS = {
 }
 GENERATORS = {
     "extractive": "ragkeep.generators.extractive:extractive",
+    "openai": "ragkeep.generators.openai:openai",
+    "bedrock": "ragkeep.generators.bedrock:bedrock",
+    "sagemaker": "ragkeep.generators.sagemaker:sagemaker",
+    "local": "ragkeep.generators.local:local",
 }
 
 CATALOGS = {

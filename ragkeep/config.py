@@ -224,7 +224,8 @@ class BlockedTopic:
 class AnswerParams:
     """How an answer is made from chunks.
 
-    The first of `generators` is the one a night measures; a later one answers when those before it do not.
+    The first of `generators` is the one a night measures; a later one answers when those before it do not. No answer
+    takes longer than `deadline_s`, all tries included.
     """
 
     generators: tuple[GeneratorParams, ...] = (GeneratorParams(),)
@@ -239,6 +240,7 @@ class AnswerParams:
     stop: tuple[str, ...] = ()
     blocked: tuple[BlockedTopic, ...] = ()
     cache: CacheParams = CacheParams()
+    deadline_s: float = 120.0
 
     @property
     def sampling(self) -> Sampling:
@@ -324,6 +326,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "answer.temperature": (0, 2),
     "answer.top_p": (0, 1),
     "answer.top_k": (1, 10**6),
+    "answer.deadline_s": (0.1, 3600),
     "evaluate.seed": (0, 2**32 - 1),
     "gate.min_effect": (0, 1),
     "gate.slice_min_effect": (0, 1),

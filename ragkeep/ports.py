@@ -168,7 +168,7 @@ class Reranker(Protocol):
 class Delta:
     """A piece of an answer as it is made: text or a whole tool call; the last one carries `usage`.
 
-    `model` names who made it where that is not the generator that was asked: another one answered in its place.
+    Where several generators may answer, the first piece names in `model` the one that does.
     """
 
     text: str = ""

@@ -176,11 +176,15 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """What a generator asks to have done: a tool by name, its arguments as parsed JSON (not yet checked)."""
+    """What a generator asks to have done: a tool by name, its arguments as parsed JSON (not yet checked).
+
+    `malformed` is what it wrote where that is no JSON object; there are no arguments then.
+    """
 
     id: str
     name: str
     arguments: dict[str, Any]
+    malformed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
