@@ -51,9 +51,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The snippets an answer may rest on, known before its first word."""
+    """The snippets an answer may rest on, known before its first word; `request` is what the generator is asked."""
 
     hits: tuple[Hit, ...]
+    request: Request | None = None
 
 
 Part = Sources | str | Answer
@@ -90,7 +91,7 @@ async def respond(asked: Asked, assistant: Assistant, *, cache: AnswerCache | No
     generator = assistant.generator_named(asked.model)
     history = prompts.recent(asked.history, params.history_tokens)
     sources = prompts.fit(best, params.context_tokens)
-    yield Sources(sources)
+    yield Sources(sources, Request(searched, sources, prompts.messages(searched, sources, history)))
     async with aclosing(write(searched, sources, generator, params=params, history=history)) as parts:
         async for part in parts:
             if isinstance(part, str):

@@ -19,6 +19,8 @@ from .config import AnswerParams, EmbedParams, Params, Paths, RetrieveParams, pa
 from .embedders import load_embedder
 from .errors import ConfigError
 from .generators import open_generators
+from .generators.resilient import Record, Resilient
+from .live import LiveView
 from .ports import Embedder, Generator, Reranker, VectorStore
 from .releases import require_champion
 from .rerank import open_reranker
@@ -35,25 +37,29 @@ class Assistant:
     store: VectorStore
     embedder: Embedder
     generators: tuple[Generator, ...]
+    answering: Resilient
     retrieval: RetrieveParams
     answer: AnswerParams
     reranker: Reranker | None = None
-    live: Any = None
-
-    @property
-    def generator(self) -> Generator:
-        """The one a night measures."""
-        return self.generators[0]
+    live: LiveView | None = None
 
     def generator_named(self, name: str) -> Generator:
-        """Return the generator a client asked for, the first for "". Raises ConfigError on an unknown name."""
+        """Return the generator a client asked for, followed by the others; for "" in their own order.
+
+        Raises ConfigError on an unknown name.
+        """
+        return self.answering.starting_with(self.single(name).name) if name else self.answering
+
+    def single(self, name: str) -> Generator:
+        """Return one generator alone. Raises ConfigError on an unknown name."""
         for generator in self.generators:
-            if name in ("", generator.name):
+            if name == generator.name:
                 return generator
-        raise ConfigError(f"there is no model {name!r} here; there are: {', '.join(g.name for g in self.generators)}")
+        raise ConfigError(f"there is no model {name!r} here; there are: {', '.join(self.answering.names)}")
 
     @cached_property
-    def _prompt_sha(self) -> str:
+    def prompt_sha(self) -> str:
+        """The hash of what a prompt is made by."""
         return content_id(prompts.RULES, repr(self.answer), repr(self.retrieval))
 
     def cache_key(self, asked: Asked) -> tuple[Any, ...]:
@@ -61,7 +67,7 @@ class Assistant:
         live = self.live.state(asked.workspace) if self.live else ""
         return (
             asked.workspace, asked.rights, self.release.sha, self.release.number, live,
-            self.generator_named(asked.model).name, self._prompt_sha, asked.mode, asked.k,
+            self.generator_named(asked.model).name, self.prompt_sha, asked.mode, asked.k,
             tuple(sorted(asked.filters.items())), asked.sampling, asked.history,
         )  # fmt: skip
 
@@ -94,8 +100,7 @@ class Assistant:
         index = self.release.index.name
         if self.live is None:
             return self.store.search(index, query)
-        found: list[Hit] = self.live.search(self.store, index, query)
-        return found
+        return self.live.search(self.store, index, query)
 
     def ask(self, question: str, *, workspace: str = "default") -> Answer:
         """Answer with citations, or say that the documents do not hold the answer."""
@@ -115,15 +120,20 @@ def open_release(paths: Paths, params: Params, *, release: Release | None = None
     yield load_release(paths, params, release or require_champion(paths))
 
 
-def load_release(paths: Paths, params: Params, release: Release, *, live: Any = None) -> Assistant:
-    """Load a release's parts. Raises StoreError when its embedder is not the one that built its index."""
+def load_release(paths: Paths, params: Params, release: Release, *, record: Record | None = None) -> Assistant:
+    """Load a release's parts; `record` is told of every try of a generator.
+
+    Raises StoreError when its embedder is not the one that built its index.
+    """
     own = release_params(params, release)
     embedder = load_embedder(own.embed, paths.cache)
     store = open_store(own.index, paths)
     make_retriever(store, embedder, release.index)  # refuses an embedder that is not the index's
+    generators = open_generators(own.answer, embedder)
     return Assistant(
-        release=release, store=store, embedder=embedder, generators=open_generators(own.answer, embedder),
-        retrieval=own.retrieve, answer=own.answer, live=live,
+        release=release, store=store, embedder=embedder, generators=generators,
+        answering=Resilient(generators, deadline_s=own.answer.deadline_s, record=record),
+        retrieval=own.retrieve, answer=own.answer,
         reranker=open_reranker(own.retrieve.rerank),
     )  # fmt: skip
 

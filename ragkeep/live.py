@@ -1,12 +1,12 @@
-"""Documents uploaded or deleted since the index that answers was built, searched as if they were part of it.
+"""Documents uploaded or deleted since the index that answers was built, searched as if part of it.
 
     live = LiveDocuments(paths.cache / "live")
     live.put(upload)                       # or live.remove(workspace, uri)
     view = live.view(store, release, embedder)
     hits = view.search(store, release.index.name, query)
 
-A sealed index never changes. What it lacks lies here in segments of the same format, small, one a workspace; what it holds
-and should not is left out of its answers. The next night takes uploads in like any other source, and a view of the
+A sealed index never changes. What it lacks lies here in segments of the same format, small, one a workspace; what it
+holds and should not is left out of its answers. The next night takes uploads in like any other source, and a view of the
 release it publishes has nothing left to add. A view never changes: a request keeps the one it began with.
 """
 
@@ -60,7 +60,7 @@ class LiveView:
         return sum(len(segment) for segment in self.segments.values())
 
     def search(self, store: VectorStore, index: str, query: Query) -> list[Hit]:
-        """Answer as `store.search` would if the index held what was uploaded, and not what was deleted. Raises as it does."""
+        """Answer as `store.search` would if the index held the uploads and not the deletions. Raises as it does."""
         hidden, segment = self.hidden.get(query.workspace), self.segments.get(query.workspace)
         if not hidden and segment is None:
             return store.search(index, query)

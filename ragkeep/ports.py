@@ -154,6 +154,26 @@ class VectorStore(Searcher, Protocol):
         ...
 
 
+class Memory(Protocol):
+    """What was said in a session, under a token budget: the last turns whole, what was before them as a summary."""
+
+    async def append(self, session: str, *turns: Message) -> None:
+        """Keep turns, durably on return. Safe to share between tasks."""
+        ...
+
+    async def recent(self, session: str) -> list[Message]:
+        """Return what is known of a session, oldest first; a summary of earlier turns is a system message at the head."""
+        ...
+
+    async def forget(self, session: str) -> None:
+        """Erase a session everywhere."""
+        ...
+
+    async def close(self) -> None:
+        """Write what waits, and let go of connections."""
+        ...
+
+
 class Reranker(Protocol):
     """A question and texts to how well each answers it, read together (a cross-encoder)."""
 
@@ -206,7 +226,10 @@ class Generator(Protocol):
     signed with and clients choose by.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
 
     def stream(self, request: Request, sampling: Sampling) -> AsyncGenerator[Delta, None]:
         """Yield the answer piece by piece, the last one with its usage; `aclose()` stops the work, upstream too.

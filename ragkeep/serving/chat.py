@@ -10,7 +10,7 @@ import hashlib
 import logging
 import uuid
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..answer import Asked, Sources, respond
@@ -86,9 +86,10 @@ class Chat:
         except BaseException:
             await asyncio.to_thread(self.budgets.release, verdict.reservation)
             raise
+        filters = {str(name): value for name, value in body.filters.items()}
         asked = Asked(
             body.message, workspace=body.workspace, rights=who.user if body.filters else "", history=tuple(said),
-            model=verdict.model, mode=body.mode, k=body.k, filters=dict(body.filters), sampling=sampling,
+            model=verdict.model, mode=body.mode, k=body.k, filters=filters, sampling=sampling,
         )  # fmt: skip
         begun = _Begun(uuid.uuid4().hex, session, who, body, assistant, asked, verdict, self.observer.trace_id())
         run = self.runs.start(begun.id, who.user, lambda run: self._work(run, begun))

@@ -134,7 +134,13 @@ async def search(request: Request, body: SearchBody, who: Reader) -> dict[str, A
     assistant = server.champion.assistant
     vector = await assistant.embed_query(body.query)
     k = max(3 * body.k, 20) if body.mmr else body.k
-    asked = Asked(body.query, workspace=body.workspace, mode=body.mode, k=k, filters=dict(body.filters))
+    asked = Asked(
+        body.query,
+        workspace=body.workspace,
+        mode=body.mode,
+        k=k,
+        filters={str(name): value for name, value in body.filters.items()},
+    )
     hits = await assistant.retrieve(body.query, vector, asked)
     if body.mmr:
         hits = await asyncio.to_thread(diverse, hits, assistant.embedder, body.k)

@@ -75,7 +75,7 @@ def body_of(asked: Completion) -> tuple[ChatBody, tuple[Message, ...]]:
     turns = [turn for turn in asked.messages if turn.text.strip()]
     if not turns or turns[-1].role != "user":
         raise BadRequest("the last message must be the user's question")
-    said = tuple(Message(turn.role, turn.text) for turn in turns[:-1] if turn.role in ("user", "assistant"))  # type: ignore[arg-type]
+    said = tuple(Message(turn.role, turn.text) for turn in turns[:-1] if turn.role in ("user", "assistant"))
     stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop
     sampling = SamplingBody(
         temperature=asked.temperature,
@@ -174,9 +174,8 @@ async def embeddings(request: Request, asked: Embeddings, who: Reader) -> Any:
         for n, vector in enumerate(vectors)
     ]
     tokens = sum(len(text) // 4 + 1 for text in texts)
-    made = {
-        "object": "list", "model": embedder.name, "data": data, "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-    }  # fmt: skip
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    made = {"object": "list", "model": embedder.name, "data": data, "usage": usage}
     return Response(orjson.dumps(made), media_type="application/json")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ..config import AnswerParams
-from ..types import Answer, Hit, Mode, Sampling
+from ..types import Answer, Citation, Hit, Mode, Sampling
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Workspace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
@@ -215,14 +215,16 @@ def found_of(number: int, hit: Hit) -> dict[str, Any]:
     return {**made, "chunk": hit.chunk.id, "text": hit.chunk.text}
 
 
+def _citation(number: int, one: Citation) -> dict[str, Any]:
+    score = round(float(one.score), 6)
+    return {"n": number, "uri": one.uri, "lines": one.lines, "quote": one.quote, "score": score, "source": one.source}
+
+
 def answer_of(answer: Answer) -> dict[str, Any]:
     """Show what an answer itself knows, as `AnswerOut` has it."""
     return {
         "text": answer.text, "abstained": answer.abstained, "reason": answer.reason,
-        "citations": [
-            {"n": n, "uri": c.uri, "lines": c.lines, "quote": c.quote, "score": round(float(c.score), 6), "source": c.source}
-            for n, c in enumerate(answer.citations, 1)
-        ],
+        "citations": [_citation(n, one) for n, one in enumerate(answer.citations, 1)],
         "sources": [source_of(n, hit) for n, hit in enumerate(answer.sources, 1)],
         "unsupported": list(answer.unsupported), "model": answer.model, "release": answer.release or "",
         "usage": {"prompt_tokens": answer.usage.prompt_tokens, "completion_tokens": answer.usage.completion_tokens},

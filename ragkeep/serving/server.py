@@ -87,7 +87,7 @@ class Server:
         trouble = self.chat.log.trouble
         checks = {
             "release": release,
-            "newest_release": {"ok": rejected is None, "reason": f"release {rejected.number}: {rejected.reason}"} if rejected else {"ok": True},
+            "newest_release": {"ok": rejected is None, "reason": rejected.reason if rejected else ""},
             "log": {"ok": trouble is None, "reason": trouble or ""},
         }  # fmt: skip
         status = "down" if not release["ok"] else "ok" if all(c["ok"] for c in checks.values()) else "degraded"
@@ -125,14 +125,15 @@ async def running(paths: Paths, params: Params, *, reject: Reject | None = None)
     Raises Busy where another server of this project runs (the interaction log has one writer).
     """
     observer = Observer()
-    database = Database(paths.state / "serving.sqlite")
+    database = Database(paths.serving)
     live = LiveDocuments(paths.cache / "live")
     cached = params.answer.cache
     cache = AnswerCache(threshold=cached.threshold, size=cached.size) if cached.size else None
     holder: list[Server] = []
 
     def load(release: Release) -> Assistant:
-        return holder[0].seen(load_release(paths, params, release))
+        tried = lambda model, outcome: observer.tries.labels(model, outcome).inc()  # noqa: E731
+        return holder[0].seen(load_release(paths, params, release, record=tried))
 
     def swapped(assistant: Assistant) -> None:
         observer.swaps.inc()

@@ -37,7 +37,7 @@ async def _beating(events: AsyncIterator[Event]) -> AsyncGenerator[Event | None,
     coming: asyncio.Future[Event] | None = None
     try:
         while True:
-            coming = coming or asyncio.ensure_future(anext(events))  # type: ignore[arg-type]
+            coming = coming or asyncio.ensure_future(anext(events))
             done, _ = await asyncio.wait({coming}, timeout=HEARTBEAT_S)
             if not done:
                 yield None
@@ -66,7 +66,7 @@ class EventStream(Response):
         self.background = None
         self.init_headers({**HEADERS})
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:  # noqa: ARG002 - ASGI's
         """Send until the source ends or the client does."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         sending = asyncio.ensure_future(self._send(send))
