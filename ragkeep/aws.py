@@ -9,6 +9,7 @@ import importlib
 import logging
 from typing import Any
 
+from . import tracing
 from .errors import ConfigError, MissingExtra
 
 _LOG_IN = "log in (`aws sso login`), set AWS_PROFILE, or give this machine a role; nothing live was touched"
@@ -34,6 +35,7 @@ def session(what: str, region: str = "") -> Any:
         raise ConfigError(f"{what} needs AWS credentials and there are none: {_LOG_IN}")
     if not made.region_name:
         raise ConfigError(f"{what} needs to know the AWS region: name it in the settings or in AWS_DEFAULT_REGION")
+    tracing.follow_boto(made)
     return made
 
 

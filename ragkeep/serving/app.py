@@ -28,8 +28,9 @@ from ..errors import (
 from . import routes_chat, routes_openai, routes_ops
 from .auth import check_routes, public
 from .loopback import LoopbackOnly, is_loopback, sign_in, sign_out
-from .observe import CONTENT_TYPE, Counted, Observer
-from .refusals import refuse
+from .observe import CONTENT_TYPE, Observer
+from .refusals import ids, refuse
+from .requests import Observed
 from .schemas import ErrorOut
 from .server import Reject, at, running
 
@@ -64,26 +65,25 @@ def create_app(paths: Paths, params: Params, *, reject: Reject | None = None) ->
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running(paths, params, reject=reject) as server:
+        async with running(paths, params, observer, reject=reject) as server:
             app.state.server, app.state.auth = server, server.auth
-            observer.of(server.observer)
             yield
 
-    observer = _Late()
+    observer = Observer()
     app = FastAPI(
         title="ragkeep", version=__version__, lifespan=lifespan, responses=ERRORS,
         description="Answers from your documents, cited, traced and logged.",
     )  # fmt: skip
-    for kind in (RequestError, RagkeepError, RequestValidationError, HTTPException, Exception):
+    for kind in (RequestError, RagkeepError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _said)
     for routes in (routes_chat, routes_openai, routes_ops):
         app.include_router(routes.router)
     _own_routes(app)
     check_routes(app)
-    app.add_middleware(_Safe)
-    app.add_middleware(_CountedLate, observer=observer)
     if is_loopback(params.serve.host):
         app.add_middleware(LoopbackOnly)
+    app.add_middleware(Observed, observer=observer, failed=_said)
+    app.add_middleware(_Safe)  # the outermost: on refusals and failures too
     return app
 
 
@@ -107,7 +107,7 @@ async def _said(request: Request, error: Exception) -> Response:
     else:
         log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
         status, code, message = 500, "internal", "the server failed: its log says why, under this request's id"
-    body = {"code": code, "message": message[:1000], "request_id": getattr(request.state, "request_id", "")}
+    body = {"code": code, "message": message[:1000], **ids(request)}
     return JSONResponse({"error": body}, status_code=status, headers=headers)
 
 
@@ -130,7 +130,7 @@ def _own_routes(app: FastAPI) -> None:
     async def metrics(request: Request) -> Response:
         """Show the metrics, as Prometheus reads them."""
         server = at(request)
-        server.observer.logging.set(float(server.chat.log.healthy))
+        server.gauge()
         return Response(server.observer.text(), media_type=CONTENT_TYPE)
 
     @app.get("/", dependencies=[PublicRoute], include_in_schema=False)
@@ -170,23 +170,3 @@ class _Safe:
             await send(message)
 
         await self.app(scope, receive, sending)
-
-
-class _Late:
-    """The observer, which is there once the server runs."""
-
-    observer: Observer | None = None
-
-    def of(self, observer: Observer) -> None:
-        self.observer = observer
-
-
-class _CountedLate:
-    """ASGI middleware: `Counted`, once there is an observer."""
-
-    def __init__(self, app: Any, observer: _Late) -> None:
-        self.app, self._late = app, observer
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        app = Counted(self.app, self._late.observer) if self._late.observer else self.app
-        await app(scope, receive, send)

@@ -25,6 +25,7 @@ from fastapi.security.base import SecurityBase
 
 from ..database import Database
 from ..errors import ConfigError, Forbidden, Unauthorized
+from . import context
 from .keys import Keys
 from .params import AuthParams
 from .principal import OPS, Principal, Scope, WorkspaceRole
@@ -84,6 +85,7 @@ class Needs(SecurityBase):
         """Return the caller, also in `connection.state.principal`. Raises Unauthorized, Forbidden, ServiceAway."""
         who: Principal = await connection.app.state.auth.identify(connection)
         connection.state.principal = who
+        context.bind(user=who.user)
         who.require_scope(self.scope)
         named = [*connection.query_params.getlist("workspace"), connection.path_params.get("workspace"), self.workspace]
         for workspace in filter(None, named):

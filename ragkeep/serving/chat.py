@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import tracing
 from ..answer import Asked, Sources, respond
 from ..app import Assistant
 from ..budget import Budgets, Verdict
@@ -22,6 +23,7 @@ from ..generators.compare import Comparison, compare
 from ..interactions import InteractionLog, answered
 from ..ports import Memory
 from ..types import Answer, Message, Usage
+from . import context
 from .follow import Champion
 from .observe import Observer
 from .principal import Principal
@@ -78,6 +80,7 @@ class Chat:
             assistant.generator_named(other)
         most = Usage(assistant.answer.context_tokens + assistant.answer.history_tokens, sampling.max_tokens)
         verdict = await asyncio.to_thread(self.budgets.reserve, who.user, body.workspace, model=asked_of, usage=most)
+        self.observer.budgets.labels(verdict.state).inc()
         if verdict.state == "refuse":
             raise TooMany("the budget of this key or workspace is used up", verdict.retry_after_s)
         session = body.session or uuid.uuid4().hex
@@ -91,7 +94,7 @@ class Chat:
             body.message, workspace=body.workspace, rights=who.user if body.filters else "", history=tuple(said),
             model=verdict.model, mode=body.mode, k=body.k, filters=filters, sampling=sampling,
         )  # fmt: skip
-        begun = _Begun(uuid.uuid4().hex, session, who, body, assistant, asked, verdict, self.observer.trace_id())
+        begun = _Begun(uuid.uuid4().hex, session, who, body, assistant, asked, verdict, tracing.trace_id())
         run = self.runs.start(begun.id, who.user, lambda run: self._work(run, begun))
         if body.idempotency_key:
             self._idempotent[who.user, body.idempotency_key] = (begun.id, _sha(body))
@@ -122,6 +125,17 @@ class Chat:
         return f"{body.workspace}/{who.user}/{session}"
 
     async def _work(self, run: Run, begun: _Begun) -> None:
+        """Make the answer; its steps are one part of the request's trace."""
+        context.bind(answer=begun.id)
+        about: dict[str, tracing.Value] = {
+            "gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "ragkeep", "gen_ai.agent.id": begun.id,
+            "gen_ai.conversation.id": begun.session, "gen_ai.request.model": begun.verdict.model,
+            "ragkeep.release": begun.assistant.release.number, "ragkeep.workspace": begun.body.workspace,
+        }  # fmt: skip
+        with self.observer.answering(), tracing.span("invoke_agent ragkeep", **about) as span:
+            await self._answer(run, begun, span)
+
+    async def _answer(self, run: Run, begun: _Begun, span: tracing.Span) -> None:
         made: Answer | None = None
         text, sources, aside = "", Sources(()), None
         run.put("start", {
@@ -129,34 +143,36 @@ class Chat:
             "release": str(begun.assistant.release.number), "model": begun.verdict.model,
         })  # fmt: skip
         try:
-            with self.observer.answering(begun.body.workspace, begun.verdict.model):
-                async with aclosing(respond(begun.asked, begun.assistant, cache=self.cache)) as parts:
-                    async for part in parts:
-                        if isinstance(part, str):
-                            text += part
-                            run.put("token", {"text": part})
-                        elif isinstance(part, Sources):
-                            sources = part
-                            aside = self._beside(begun, part)
-                            run.put("sources", {"sources": [source_of(n, hit) for n, hit in enumerate(part.hits, 1)]})
-                        else:
-                            made = part
+            async with aclosing(respond(begun.asked, begun.assistant, cache=self.cache)) as parts:
+                async for part in parts:
+                    if isinstance(part, str):
+                        text += part
+                        run.put("token", {"text": part})
+                    elif isinstance(part, Sources):
+                        sources = part
+                        aside = self._beside(begun, part)
+                        run.put("sources", {"sources": [source_of(n, hit) for n, hit in enumerate(part.hits, 1)]})
+                    else:
+                        made = part
             if made is None:
                 raise RuntimeError("respond ended without an Answer")
             await self._finish(run, begun, made, await aside if aside else None)
         except RagkeepError as error:
             log.warning("answer %s failed: %s", begun.id, error)
+            span.failed(type(error).__name__)
             self.observer.failed(type(error).__name__)
             await self._give_up(begun, text, sources)
-            run.put("error", {"code": type(error).__name__, "message": str(error)})
+            run.put("error", {"code": type(error).__name__, "message": str(error), "trace_id": begun.trace})
         except asyncio.CancelledError:
             await asyncio.shield(self._give_up(begun, text, sources))
             raise
         except Exception:
             log.exception("answer %s failed", begun.id)
+            span.failed("internal")
             self.observer.failed("internal")
             await self._give_up(begun, text, sources)
-            run.put("error", {"code": "internal", "message": "the answer could not be made: the server's log says why"})
+            message = "the answer could not be made: the server's log says why"
+            run.put("error", {"code": "internal", "message": message, "trace_id": begun.trace})
         finally:
             if aside:
                 aside.cancel()
@@ -204,9 +220,11 @@ class Chat:
             index=index.name, embedder=index.embedder, prompt=begun.assistant.prompt_sha,
         )  # fmt: skip
         try:
-            await self.log.append_async(record)
+            with tracing.span("log"), self.observer.steps.labels("log").time():
+                await self.log.append_async(record)
         except LogUnavailable as error:
             log.error("answer %s is not logged: %s", begun.id, error)
+            self.observer.unlogged.inc()
             return False
         return True
 

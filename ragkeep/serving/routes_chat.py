@@ -11,11 +11,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request, Response, WebSocket, WebSocketDisconnect
 from pydantic import TypeAdapter, ValidationError
 
+from .. import tracing
 from ..answer import Asked
 from ..errors import NotFound, RagkeepError, RequestError
 from ..interactions import clicked, corrected, impressions, voted
 from ..mmr import diverse
 from ..types import Interaction
+from . import context
 from .auth import needs
 from .principal import Principal
 from .runs import Event, Run
@@ -243,7 +245,9 @@ async def _said(server: Server, said: Any, who: Principal) -> tuple[Run | None, 
         body = TypeAdapter(ChatBody).validate_python(said)
         who.enter(body.workspace)
         await server.admit(who, body.workspace)
-        return await server.chat.start(body, who), 0
+        with tracing.entered("") as trace:  # a connection may last for days: each question is a trace of its own
+            context.bind(trace_id=trace)
+            return await server.chat.start(body, who), 0
     run = server.chat.find(str(said["answer_id"]), who)
     if kind == "cancel":
         run.cancel()

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import uvicorn
 
+from .. import __version__, tracing
 from ..config import Params, Paths
 from ..console import room
 from ..errors import ConfigError, RagkeepError
 from ..releases import last_pointer
 from ..types import Release
 from .app import create_app
-from .loopback import check_bind, is_loopback, mask_logs, welcome
+from .logs import configure
+from .loopback import check_bind, is_loopback, welcome
 
 STOP_S = 10
 
@@ -31,14 +30,19 @@ def run(paths: Paths, params: Params, *, host: str | None, port: int | None) -> 
     params = replace(params, serve=serve)
     check_bind(serve.host, configured=serve.auth.configured or _has_keys(paths))
     listening = _listen(serve.host, serve.port)
-    logs()
+    configure()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app = create_app(paths, params, reject=Rejecting(paths, params))
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, ws="websockets-sansio",
         timeout_graceful_shutdown=STOP_S,
     )  # fmt: skip
     server = _Server(config, told=lambda: _welcome(app, serve.host, listening))
-    server.run(sockets=[listening])
+    stop = tracing.start(__version__)
+    try:
+        server.run(sockets=[listening])
+    finally:
+        stop()
     if not server.came_up:
         raise SystemExit(3)
 
@@ -115,29 +119,3 @@ class Rejecting:
         room("flows.start").move(
             self._paths, self._params, "rollback", reason=f"the server could not bring it up: {reason}"[:500]
         )
-
-
-class _Json(logging.Formatter):
-    """A record as a line of JSON."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Write time, level, logger, message and, of an exception, its kind and traceback."""
-        said = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage(),
-        }  # fmt: skip
-        if record.exc_info:
-            said["error"] = self.formatException(record.exc_info)
-        return json.dumps(said, ensure_ascii=False)
-
-
-def logs() -> None:
-    """Write logs as lines of JSON on stderr, without secrets."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Json())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    mask_logs()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)

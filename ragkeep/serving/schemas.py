@@ -191,6 +191,7 @@ class ErrorDetail(BaseModel):
     code: str
     message: str
     request_id: str
+    trace_id: str = ""
 
 
 class ErrorOut(BaseModel):

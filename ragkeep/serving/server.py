@@ -17,13 +17,14 @@ from ..budget import Budgets, price_table
 from ..cache import AnswerCache
 from ..config import Params, Paths
 from ..database import Database
-from ..errors import ConfigError, NotFound, ReleaseError
+from ..errors import ConfigError, NotFound, ReleaseError, TooMany
 from ..interactions import InteractionLog
 from ..limits import RateLimits
 from ..live import LiveDocuments
 from ..memory import open_memory
 from ..releases import read_release
 from ..types import Interaction, Release
+from . import context
 from .auth import Auth, open_auth
 from .chat import ANY, Chat
 from .follow import Champion
@@ -52,10 +53,15 @@ class Server:
     async def admit(self, who: Principal, workspace: str) -> None:
         """Let a request in. Raises Forbidden, TooMany."""
         who.enter(workspace)
-        if self.limits.shared:
-            await asyncio.to_thread(self.limits.check, who.user, workspace)
-        else:
-            self.limits.check(who.user, workspace)
+        context.bind(workspace=workspace)
+        try:
+            if self.limits.shared:
+                await asyncio.to_thread(self.limits.check, who.user, workspace)
+            else:
+                self.limits.check(who.user, workspace)
+        except TooMany:
+            self.observer.limited.inc()
+            raise
 
     def models(self) -> list[str]:
         """What a client may ask for."""
@@ -75,6 +81,11 @@ class Server:
         view = self.live.view(assistant.store, assistant.release, assistant.embedder, base=base)
         self.observer.live.set(view.chunks)
         return replace(assistant, live=view)
+
+    def gauge(self) -> None:
+        """Read what is measured only when it is asked for."""
+        self.observer.logging.set(float(self.chat.log.healthy))
+        self.observer.rejected.set(float(self.champion.rejected is not None))
 
     def health(self) -> dict[str, Any]:
         """What works and what does not: ok, degraded (answers are given all the same) or down (none are)."""
@@ -119,16 +130,19 @@ def at(connection: HTTPConnection) -> Server:
 
 
 @asynccontextmanager
-async def running(paths: Paths, params: Params, *, reject: Reject | None = None) -> AsyncIterator[Server]:
+async def running(
+    paths: Paths, params: Params, observer: Observer, *, reject: Reject | None = None
+) -> AsyncIterator[Server]:
     """Open a server's parts, follow the champion, and close all in the end.
 
     Raises Busy where another server of this project runs (the interaction log has one writer).
     """
-    observer = Observer()
     database = Database(paths.serving)
     live = LiveDocuments(paths.cache / "live")
     cached = params.answer.cache
     cache = AnswerCache(threshold=cached.threshold, size=cached.size) if cached.size else None
+    if cache:
+        observer.count_cache(cache)
     holder: list[Server] = []
 
     def load(release: Release) -> Assistant:
