@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import string
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -249,6 +250,7 @@ _VERSION_WORD = re.compile(
     r"(?i)(?:\bv|\bversions?|\brelease|[=<>~!^]=?|\bsection|\bchapter|§|\bsince|\bpython|\bupgrad\w*"
     r"|\boid|\brev\.?)[ :]{0,2}$"
 )
+_COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:|::)[0-9A-Fa-f:]{2,37}(?:\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])")
 
 
@@ -262,14 +264,27 @@ def _ipv4(match: re.Match[str]) -> bool:
     return max(parts) <= 255 and parts[0] not in (0, 127, 255) and tuple(parts[:3]) not in _EXAMPLES and not version
 
 
-def _ipv6(match: re.Match[str]) -> bool:
-    """Global, local and link-local addresses; `ab::cd` of a program is in none of these ranges."""
+def _ipv6(text: str) -> Spans:
+    done = 0
+    for colons in _COLONS.finditer(text):
+        start = colons.start()
+        while start > max(done, colons.start() - 4) and text[start - 1] in string.hexdigits:
+            start -= 1
+        match = _IPV6.match(text, start) if start >= done else None
+        if match and _is_somebodys(match.group()):
+            done = match.end()
+            yield match.span()
+
+
+def _is_somebodys(text: str) -> bool:
+    """Whether an IPv6 address is global, local or link-local; `ab::cd` of a program is in none of these ranges."""
     try:
-        address = ipaddress.IPv6Address(match.group())
+        address = ipaddress.IPv6Address(text)
     except ValueError:
         return False
     top, documentation = int(address) >> 112, int(address) >> 96 == 0x2001_0DB8
-    return not documentation and (0x2000 <= top <= 0x3FFF or 0xFC00 <= top <= 0xFDFF or 0xFE80 <= top <= 0xFEBF)
+    known = 0x2000 <= top <= 0x3FFF or 0xFC00 <= top <= 0xFDFF or 0xFE80 <= top <= 0xFEBF
+    return known and not documentation
 
 
 _TOKENS = ("AKIA", "ASIA", "AROA", "AIDA", "gh", "glpat-", "k-", "k_", "xox", "AIza", "hf_", "npm_", "pypi-", "SG.")
@@ -281,7 +296,7 @@ _WITH_NEEDLES: tuple[tuple[str, tuple[str, ...], Callable[[str], Spans]], ...] =
     ("SECRET", ("",), _assigned),
     ("SECRET", ("earer ",), _by(_BEARER, group=1)),
     ("EMAIL", ("@",), _emails),
-    ("IP", (":",), _by(_IPV6, _ipv6)),
+    ("IP", (":",), _ipv6),
 )
 _WITH_DIGITS = (
     ("IBAN", _iban),

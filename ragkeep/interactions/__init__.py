@@ -16,6 +16,6 @@ from .records import answered, clicked, corrected, impressions, voted
 from .segments import Segment
 
 __all__ = [
-    "Erasure", "InteractionLog", "Segment", "answered", "clicked", "corrected", "erased_by", "find", "impressions", "read",
-    "segments", "voted",
+    "Erasure", "InteractionLog", "Segment", "answered", "clicked", "corrected", "erased_by", "find", "impressions",
+    "read", "segments", "voted",
 ]  # fmt: skip
