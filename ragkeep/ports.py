@@ -286,7 +286,7 @@ class Queue(Protocol):
     """
 
     def put(self, job: Job) -> None:
-        """Add a job; one whose id is there already, or was done in the last five minutes, is left out."""
+        """Add a job; one whose id was put less than five minutes ago is left out."""
         ...
 
     def take(self, *, wait_s: float = 0.0) -> Job | None:
