@@ -80,12 +80,12 @@ class Assistant:
     async def retrieve(self, text: str, vector: Vectors, asked: Asked) -> list[Hit]:
         """Return the best chunks for an embedded question, best first."""
         query = self._query(text, vector, asked.mode, asked.k, asked.workspace, asked.filters)
-        return await asyncio.to_thread(self._find, query)
+        return await asyncio.to_thread(self.find, query)
 
     def search(self, text: str, *, mode: Mode = "hybrid", k: int | None = None, workspace: str = "default") -> list[Hit]:
         """Return the best chunks of one workspace, best first."""
         vector = None if mode == "keyword" else self.embedder.embed([text], role="query")[0]
-        return self._find(self._query(text, vector, mode, k, workspace, {}))
+        return self.find(self._query(text, vector, mode, k, workspace, {}))
 
     def _query(
         self, text: str, vector: Vectors | None, mode: Mode, k: int | None, workspace: str, filters: dict[str, str]
@@ -96,7 +96,8 @@ class Assistant:
             fusion=self.release.fusion, candidates=max(self.retrieval.candidates, k),
         )  # fmt: skip
 
-    def _find(self, query: Query) -> list[Hit]:
+    def find(self, query: Query) -> list[Hit]:
+        """Ask the release's index, and what was uploaded since."""
         index = self.release.index.name
         if self.live is None:
             return self.store.search(index, query)

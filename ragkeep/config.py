@@ -403,7 +403,21 @@ def load_params(path: Path) -> Params:
     params = parse(Params, raw, path.name)
     params = replace(params, index=_where(params.index))
     _check(params, path.name)
-    return params
+    return replace(params, sources=(*params.sources, *_uploaded(Paths(path.parent).uploads)))
+
+
+def upload_source(workspace: str) -> str:
+    """The name of the source that a workspace's uploads are to the night."""
+    return f"uploads-{workspace}" if len(workspace) <= 56 else f"u-{workspace[:62]}"
+
+
+def _uploaded(folder: Path) -> list[SourceParams]:
+    """What people uploaded, as sources like any other."""
+    try:
+        found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and is_id(entry.name))
+    except FileNotFoundError:
+        return []
+    return [SourceParams(upload_source(name), str((folder / name).resolve()), name) for name in found]
 
 
 def _where(index: IndexParams) -> IndexParams:
@@ -571,6 +585,11 @@ class Paths:
     def releases(self) -> Path:
         """Releases, the champion pointer and the promotion history."""
         return self.state / "releases"
+
+    @property
+    def uploads(self) -> Path:
+        """Documents that people uploaded, a folder a workspace."""
+        return self.state / "uploads"
 
     @property
     def interactions(self) -> Path:
