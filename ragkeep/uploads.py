@@ -75,12 +75,15 @@ class Uploads:
         self._changed()
 
     def _recall(self, change: Change) -> None:
-        record = change.document
         if change.action == "delete":
-            self._live.remove(record.workspace, record.uri)
-        elif record.status == "processed":
+            self._live.remove(change.document.workspace, change.document.uri)
+            return
+        record = self.catalog.document(change.document.id)
+        if record is None or record.seq != change.seq:
+            return
+        if record.status == "processed":
             self._live.put(self._upload(record))
-        elif record.status == "submitted":
+        elif record.status == "submitted":  # accepted, and killed before the job was there
             self.queue.put(Job(f"{record.id}.{record.seq}", record.workspace, {"document": record.id, "seq": record.seq}))
 
     def accept(self, workspace: str, name: str, data: IO[bytes], *, media_type: str = "") -> DocumentRecord:
