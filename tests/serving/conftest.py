@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class Served:
     paths: Paths
     app: FastAPI
     url: str
+    closing: ExitStack
 
     def key(self, roles: dict[str, str] | None = None, scopes: tuple[str, ...] = ("chat", "documents")) -> str:
         """Make an API key; admin of everything where no roles are named."""
@@ -31,16 +33,19 @@ class Served:
         given = dict(roles or {ALL: "admin"})
         return str(keys.create("test", roles=given, scopes=scopes if roles else SCOPES, by=LOCAL)[1])
 
-    def client(self, roles: dict[str, str] | None = None, scopes: tuple[str, ...] = ("chat", "documents")) -> httpx.Client:
+    def client(
+        self, roles: dict[str, str] | None = None, scopes: tuple[str, ...] = ("chat", "documents")
+    ) -> httpx.Client:
         """Return a client that shows a key of its own."""
         headers = {"Authorization": f"Bearer {self.key(roles, scopes)}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30)
+        return self.closing.enter_context(httpx.Client(base_url=self.url, headers=headers, timeout=30))
 
 
 def serve(paths: Paths) -> Iterator[Served]:
     """Run a project's server on a free port in a thread, and stop it."""
     app = create_app(paths, load_params(paths.params))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=5))
+    config = uvicorn.Config(app, port=0, log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 60
@@ -48,7 +53,8 @@ def serve(paths: Paths) -> Iterator[Served]:
         time.sleep(0.01)
     assert server.started
     port = server.servers[0].sockets[0].getsockname()[1]
-    yield Served(paths, app, f"http://127.0.0.1:{port}")
+    with ExitStack() as closing:
+        yield Served(paths, app, f"http://127.0.0.1:{port}", closing)
     server.should_exit = True
     thread.join(timeout=30)
 
@@ -65,5 +71,3 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def client(served: Served) -> httpx.Client:
     """A client that may do everything."""
     return served.client()
-
-

@@ -1,4 +1,4 @@
-"""Asking over HTTP: streamed, whole, resumed, stopped, over a WebSocket, with OpenAI's client; and what is logged of it."""
+"""Asking over HTTP: streamed, whole, resumed, stopped, over a WebSocket, by OpenAI's client; and what is logged."""
 
 import json
 import time
@@ -110,7 +110,7 @@ def test_everything_about_an_answer_can_be_asked_for(client: httpx.Client) -> No
     told = client.get(f"/v1/answers/{made['answer_id']}").json()
     assert told["question"] == ASK["message"]
     assert told["release_details"]["index"]["name"].startswith("docs-")
-    assert [shown["uri"] for shown in told["shown"]][0] == "manual/pumps.md"
+    assert told["shown"][0]["uri"] == "manual/pumps.md"
     assert told["timings_ms"]["total"] > 0
     assert [one["kind"] for one in told["feedback"]] == ["vote", "click"]
 
@@ -156,7 +156,7 @@ def hold(assistant: Any) -> None:
 
 
 def test_the_official_client_of_openai_chats_streams_and_embeds(served: Served) -> None:
-    client = openai.OpenAI(base_url=f"{served.url}/v1", api_key=served.key())
+    client = served.closing.enter_context(openai.OpenAI(base_url=f"{served.url}/v1", api_key=served.key()))
     messages: Any = [{"role": "user", "content": ASK["message"]}]
     assert [model.id for model in client.models.list().data] == ["ragkeep", "extractive"]
     whole = client.chat.completions.create(model="ragkeep", messages=messages)
