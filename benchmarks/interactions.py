@@ -21,11 +21,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import finish
-from ragkeep.interactions import InteractionLog, answered, read
+from ragkeep.interactions import InteractionLog, answered, find, read
 from ragkeep.interactions.records import check, encode_record, masked
 from ragkeep.interactions.segments import ActiveSegment, answer_key
 from ragkeep.types import Answer, Chunk, Hit, Interaction, Usage
@@ -143,22 +144,36 @@ def reading(folder: Path, count: int) -> dict[str, Any]:
     log = folder / "read"
     log.mkdir()
     segment = ActiveSegment.create(log, 1)
-    payloads = [encode_record(masked(record(n))) for n in range(1000)]
+    payload, old = encode_record(masked(record(0))), b"0" * 32
     for start in range(0, count, 1000):
-        segment.add([(answer_key(f"{start + n:032x}"), payload) for n, payload in enumerate(payloads[: count - start])])
+        ids = [f"{n:032x}" for n in range(start, min(start + 1000, count))]
+        segment.add([(answer_key(answer), payload.replace(old, answer.encode())) for answer in ids])
         if segment.end >= 64 * 2**20:
             segment.seal()
             segment = ActiveSegment.create(log, segment.next)
     segment.seal()
     command = [sys.executable, "-m", "benchmarks.interactions", "--reader", str(log)]
     rate, seconds, memory = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    found = {"read_records": count, "read_mb_per_cpu_s": float(rate), "read_cpu_s": float(seconds)}
+    found |= {"read_rss_mb": float(memory), **finding(log, count)}
     shutil.rmtree(log)
-    return {
-        "read_records": count,
-        "read_mb_per_cpu_s": float(rate),
-        "read_cpu_s": float(seconds),
-        "read_rss_mb": float(memory),
-    }
+    return found
+
+
+def finding(folder: Path, count: int) -> dict[str, float]:
+    """Look answers up, and erase a user of one record, in CPU seconds."""
+    began = time.process_time()
+    for n in range(0, count, count // 20):
+        if len(find(folder, f"{n:032x}")) != 1:
+            sys.exit(f"answer {n} was not found")
+    each = (time.process_time() - began) / 20
+    with InteractionLog(folder) as log:
+        log.append(replace(record(count), user="once"))
+        began = time.process_time()
+        gone = log.erase("user", "once")
+    if gone != (count + 1,):
+        sys.exit(f"erased {gone}")
+    return {"find_cpu_ms": round(each * 1000, 2), "erase_cpu_s": round(time.process_time() - began, 2)}
 
 
 def reader(folder: Path) -> None:

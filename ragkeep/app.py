@@ -87,14 +87,14 @@ class Assistant:
         index = self.release.index
         about = {"gen_ai.operation.name": "retrieval", "gen_ai.data_source.id": index.name, "db.system.name": index.store}
         with span(f"retrieval {index.name}", **about, mode=asked.mode, k=query.k) as here:
-            found = await asyncio.to_thread(self._find, query)
+            found = await asyncio.to_thread(self.find, query)
             here.set(hits=len(found), best_score=found[0].score if found else 0.0)
         return found
 
     def search(self, text: str, *, mode: Mode = "hybrid", k: int | None = None, workspace: str = "default") -> list[Hit]:
         """Return the best chunks of one workspace, best first."""
         vector = None if mode == "keyword" else self.embedder.embed([text], role="query")[0]
-        return self._find(self._query(text, vector, mode, k, workspace, {}))
+        return self.find(self._query(text, vector, mode, k, workspace, {}))
 
     def _query(
         self, text: str, vector: Vectors | None, mode: Mode, k: int | None, workspace: str, filters: dict[str, str]
@@ -105,7 +105,8 @@ class Assistant:
             fusion=self.release.fusion, candidates=max(self.retrieval.candidates, k),
         )  # fmt: skip
 
-    def _find(self, query: Query) -> list[Hit]:
+    def find(self, query: Query) -> list[Hit]:
+        """Ask the release's index, and what was uploaded since."""
         index = self.release.index.name
         if self.live is None:
             return self.store.search(index, query)

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from . import tracing
-from .errors import ConfigError, MissingExtra
+from .errors import ConfigError, MissingExtra, ServiceAway
+
+log = logging.getLogger(__name__)
 
 _LOG_IN = "log in (`aws sso login`), set AWS_PROFILE, or give this machine a role; nothing live was touched"
 
@@ -37,6 +41,26 @@ def session(what: str, region: str = "") -> Any:
         raise ConfigError(f"{what} needs to know the AWS region: name it in the settings or in AWS_DEFAULT_REGION")
     tracing.follow_boto(made)
     return made
+
+
+def client(what: str, service: str, *, region: str = "") -> Any:
+    """Return a client with time-outs and few retries. Raises MissingExtra, ConfigError."""
+    made = session(what, region)
+    config = importlib.import_module("botocore.config").Config
+    settings = config(connect_timeout=3, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+    if service == "dynamodb":  # the resource's client takes and gives plain Python values
+        return made.resource(service, config=settings).meta.client
+    return made.client(service, config=settings)
+
+
+@contextmanager
+def answering(what: str) -> Iterator[None]:
+    """Raise ServiceAway, in one line, for whatever AWS or the way to it does not do."""
+    try:
+        yield
+    except _boto_errors() as error:
+        log.warning("%s: %s", what, one_line(error))
+        raise ServiceAway(f"{what} does not answer: try again in a minute") from error
 
 
 def keys(credentials: Any) -> Any:

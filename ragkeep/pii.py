@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import string
 from collections import Counter
 from collections.abc import Callable, Iterator
+
+from .checksums import IBAN_LENGTH, is_card, luhn, mod97
 
 Spans = Iterator[tuple[int, int]]
 
@@ -196,50 +199,20 @@ _CARD = re.compile(
 
 def _card(match: re.Match[str]) -> bool:
     digits = re.sub(r"\D", "", match.group())
-    return _scheme(digits) and len(set(digits)) > 1 and luhn(digits)
+    return is_card(digits) and luhn(digits)
 
 
-def _scheme(digits: str) -> bool:
-    """Whether prefix and length belong to a card scheme: Visa, Mastercard, American Express, Diners, JCB and others."""
-    two, four, n = int(digits[:2]), int(digits[:4]), len(digits)
-    if digits[0] == "4":
-        return n in (13, 16, 19)
-    if two in (34, 37):
-        return n == 15
-    if two in (36, 38, 39) or 300 <= four // 10 <= 305:
-        return n == 14
-    return n in range(16, 20) and (51 <= two <= 55 or 2221 <= four <= 2720 or 3528 <= four <= 3589 or digits[0] == "6")
-
-
-def luhn(digits: str) -> bool:
-    """Whether the last digit is right by Luhn's rule (ISO/IEC 7812-1)."""
-    doubled = [int(d) * 2 for d in digits[-2::-2]]
-    return (sum(map(int, digits[-1::-2])) + sum(d - 9 if d > 9 else d for d in doubled)) % 10 == 0
-
-
-_LENGTHS = {
-    15: "NO", 16: "BE", 18: "DK FI FO GL NL", 19: "MK SI", 20: "AT BA EE KZ LT LU XK", 21: "CH HR LI LV",
-    22: "BG BH CR DE GB GE IE ME RS VA", 23: "AE GI IL IQ TL", 24: "AD CZ ES MD PK RO SA SE SK TN VG", 25: "LY PT",
-    26: "IS TR", 27: "FR GR IT MC MR SM", 28: "AL AZ BY CY DO GT HU LB PL", 29: "BR EG PS QA UA", 30: "JO KW MU",
-    31: "MT SC", 32: "LC",
-}  # fmt: skip
-_LENGTH = {place: length for length, places in _LENGTHS.items() for place in places.split()}
-_REST = {n: re.compile(rf"(?:[ -]?[A-Za-z0-9]){{{n - 4}}}(?!\w)") for n in _LENGTHS}
+_REST = {n: re.compile(rf"(?:[ -]?[A-Za-z0-9]){{{n - 4}}}(?!\w)") for n in set(IBAN_LENGTH.values())}
 _IBAN = re.compile(r"\d\d(?<=(?<!\w)[A-Za-z]{2}\d\d)")
 
 
 def _iban(text: str) -> Spans:
     for digits in _IBAN.finditer(text):
         start = digits.start() - 2
-        length = _LENGTH.get(text[start : start + 2].upper())
+        length = IBAN_LENGTH.get(text[start : start + 2].upper())
         rest = _REST[length].match(text, digits.end()) if length else None
         if rest and mod97(re.sub(r"[ -]", "", text[start : rest.end()])):
             yield start, rest.end()
-
-
-def mod97(iban: str) -> bool:
-    """Whether an IBAN without spaces has the right check digits (ISO 13616)."""
-    return int("".join(str(int(c, 36)) for c in iban[4:] + iban[:4])) % 97 == 1
 
 
 # Addresses of machines
@@ -249,6 +222,7 @@ _VERSION_WORD = re.compile(
     r"(?i)(?:\bv|\bversions?|\brelease|[=<>~!^]=?|\bsection|\bchapter|§|\bsince|\bpython|\bupgrad\w*"
     r"|\boid|\brev\.?)[ :]{0,2}$"
 )
+_COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:|::)[0-9A-Fa-f:]{2,37}(?:\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])")
 
 
@@ -262,14 +236,27 @@ def _ipv4(match: re.Match[str]) -> bool:
     return max(parts) <= 255 and parts[0] not in (0, 127, 255) and tuple(parts[:3]) not in _EXAMPLES and not version
 
 
-def _ipv6(match: re.Match[str]) -> bool:
-    """Global, local and link-local addresses; `ab::cd` of a program is in none of these ranges."""
+def _ipv6(text: str) -> Spans:
+    done = 0
+    for colons in _COLONS.finditer(text):
+        start = colons.start()
+        while start > max(done, colons.start() - 4) and text[start - 1] in string.hexdigits:
+            start -= 1
+        match = _IPV6.match(text, start) if start >= done else None
+        if match and _is_somebodys(match.group()):
+            done = match.end()
+            yield match.span()
+
+
+def _is_somebodys(text: str) -> bool:
+    """Whether an IPv6 address is global, local or link-local; `ab::cd` of a program is in none of these ranges."""
     try:
-        address = ipaddress.IPv6Address(match.group())
+        address = ipaddress.IPv6Address(text)
     except ValueError:
         return False
     top, documentation = int(address) >> 112, int(address) >> 96 == 0x2001_0DB8
-    return not documentation and (0x2000 <= top <= 0x3FFF or 0xFC00 <= top <= 0xFDFF or 0xFE80 <= top <= 0xFEBF)
+    known = 0x2000 <= top <= 0x3FFF or 0xFC00 <= top <= 0xFDFF or 0xFE80 <= top <= 0xFEBF
+    return known and not documentation
 
 
 _TOKENS = ("AKIA", "ASIA", "AROA", "AIDA", "gh", "glpat-", "k-", "k_", "xox", "AIza", "hf_", "npm_", "pypi-", "SG.")
@@ -281,7 +268,7 @@ _WITH_NEEDLES: tuple[tuple[str, tuple[str, ...], Callable[[str], Spans]], ...] =
     ("SECRET", ("",), _assigned),
     ("SECRET", ("earer ",), _by(_BEARER, group=1)),
     ("EMAIL", ("@",), _emails),
-    ("IP", (":",), _by(_IPV6, _ipv6)),
+    ("IP", (":",), _ipv6),
 )
 _WITH_DIGITS = (
     ("IBAN", _iban),

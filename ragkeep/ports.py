@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .config import ChunkParams
 from .types import (
+    Change,
     Chunk,
+    DeadJob,
+    Depth,
     Document,
+    DocumentRecord,
     EmbeddedBatch,
     Hit,
     IndexVersion,
+    Job,
     Legs,
     Message,
     Query,
@@ -25,6 +30,7 @@ from .types import (
     ToolCall,
     Usage,
     Vectors,
+    Workspace,
 )
 
 
@@ -237,4 +243,119 @@ class Generator(Protocol):
         Safe to share between tasks. Raises ProviderBusy, ProviderAway (asking again may help), ProviderRefused (it
         will not); also after some pieces, when a stream is cut: what was yielded is then no whole answer.
         """
+        ...
+
+
+class Catalog(Protocol):
+    """Workspaces, and the records of the documents uploaded into them. Safe to share between threads and processes.
+
+    What returned is durable. Every method raises ServiceAway where the backend does not answer.
+    """
+
+    def create_workspace(self, workspace: Workspace) -> Workspace:
+        """Add a workspace, `created_at` filled in.
+
+        Raises AlreadyExists, also for the id of a deleted one, RequestError on an id or name nobody could use.
+        """
+        ...
+
+    def workspace(self, workspace_id: str) -> Workspace | None:
+        """Look one up; a deleted one is none."""
+        ...
+
+    def workspaces(self, *, owner: str | None = None) -> list[Workspace]:
+        """List all, or those of one owner, by id."""
+        ...
+
+    def delete_workspace(self, workspace_id: str) -> list[DocumentRecord]:
+        """Delete a workspace with its documents, each leaving a tombstone; return those.
+
+        Nothing more gets in from the first moment on. Raises NotFound; safe to repeat when it was cut short.
+        """
+        ...
+
+    def submit(self, document: DocumentRecord) -> DocumentRecord:
+        """Accept an upload under the id that `catalogs.document_id` gives it; return it with status, times and `seq`.
+
+        Raises RequestError on a name nobody could use, NotFound without the workspace, AlreadyExists where the workspace
+        has a document of that name; one whose status is error is replaced.
+        """
+        ...
+
+    def update(
+        self,
+        document: DocumentRecord,
+        *,
+        status: Literal["submitted", "processed", "error"],
+        reason: str = "",
+        chunks: int = 0,
+    ) -> DocumentRecord:
+        """Say how far an upload is. Raises NotFound where it was deleted or replaced since (another `seq`)."""
+        ...
+
+    def document(self, document_id: str) -> DocumentRecord | None:
+        """Look one up; a deleted one is none."""
+        ...
+
+    def documents(
+        self, workspace: str, *, status: str = "", of_type: str = "", cursor: str = "", limit: int = 50
+    ) -> tuple[list[DocumentRecord], str]:
+        """Return a page, newest first, and the cursor of the next ("": there is none).
+
+        Raises RequestError on a cursor that is none of ours.
+        """
+        ...
+
+    def count(self, workspace: str) -> int:
+        """How many documents a workspace holds."""
+        ...
+
+    def delete(self, document_id: str) -> DocumentRecord:
+        """Delete a record and keep its tombstone; return the record with the deletion's `seq`. Raises NotFound."""
+        ...
+
+    def changes(self, *, after: int = 0, limit: int = 1000) -> list[Change]:
+        """Uploads and deletions with a greater `seq`, in order and without a gap: a lower one never appears later."""
+        ...
+
+
+class Queue(Protocol):
+    """Background work, one job after the other in each workspace, workspaces side by side; at least once.
+
+    What returned is durable. Safe to share between threads and processes. Raises ServiceAway where the backend is away.
+    """
+
+    def put(self, job: Job) -> None:
+        """Add a job; one whose id was put less than five minutes ago is left out."""
+        ...
+
+    def take(self, *, wait_s: float = 0.0) -> Job | None:
+        """Take the oldest job of a workspace in which none is being worked on; None when there is none within `wait_s`.
+
+        A worker that neither finishes, fails nor extends it within the queue's `visible_s` loses it to another.
+        """
+        ...
+
+    def extend(self, job: Job) -> bool:
+        """Keep a job for another `visible_s`; False where it was lost."""
+        ...
+
+    def done(self, job: Job) -> bool:
+        """Finish a job; False where it was lost to another worker, whose result counts."""
+        ...
+
+    def fail(self, job: Job, reason: str) -> bool:
+        """Give a job back to be tried again at once, after the last try to the dead letters; False where it was lost."""
+        ...
+
+    def dead(self, *, limit: int = 100) -> list[DeadJob]:
+        """Show dead letters, the oldest first."""
+        ...
+
+    def redrive(self, *, workspace: str = "") -> int:
+        """Put dead letters (of one workspace) back behind the others, as new; return how many."""
+        ...
+
+    def depth(self) -> Depth:
+        """Count the jobs; with a service, about."""
         ...

@@ -243,6 +243,77 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Workspace:
+    """A wall around documents; `owner` is who made it. The id is part of chunks and filters, the name is for people."""
+
+    id: str
+    name: str
+    owner: str
+    created_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRecord:
+    """What is known of an uploaded document; its text is elsewhere.
+
+    `seq` orders all uploads and deletions of a server; `reason` says why status is error. Times are UTC in ISO 8601.
+    """
+
+    id: str
+    workspace: str
+    name: str
+    uri: str
+    type: str
+    size: int
+    status: Literal["submitted", "processed", "error"] = "submitted"
+    reason: str = ""
+    chunks: int = 0
+    sha: str = ""
+    created_at: str = ""
+    updated_at: str = ""
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An upload or a deletion, in the order they were accepted; a deletion's record is the document's tombstone."""
+
+    seq: int
+    action: Literal["upload", "delete"]
+    at: str
+    document: DocumentRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work taken from a queue; `attempt` counts from 1, `receipt` is this attempt's and nobody else's."""
+
+    id: str
+    workspace: str
+    body: dict[str, Any]
+    attempt: int = 1
+    receipt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadJob:
+    """Work that was tried often enough, and why it last failed."""
+
+    job: Job
+    reason: str
+    died_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many jobs wait, are being worked on, and are dead letters."""
+
+    waiting: int
+    taken: int
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """The unit that goes live: everything an answer depends on, each part by its hash.
 

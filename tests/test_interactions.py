@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ragkeep.errors import Busy, LogDamaged, LogUnavailable
-from ragkeep.interactions import InteractionLog, find, impressions, read, segments
+from ragkeep.interactions import InteractionLog, erased_by, find, impressions, read, segments
 from ragkeep.interactions.erasure import Erasure, note
 from ragkeep.interactions.segments import open_paths, sealed_paths
 from tests.interaction_cases import a_click, a_correction, a_vote, an_answer
@@ -223,6 +223,7 @@ def test_what_is_erased_is_gone_from_disk(
     on_disk = b"".join(p.read_bytes() for p in sealed_paths(tmp_path) if b'"kind":"erase"' not in p.read_bytes())
     assert not [text for text in texts if text in on_disk]
     assert kept[-2].payload["what"] == what
+    assert tuple(erased_by(tmp_path, kept[-2].seq)) == gone
     assert (kept[-2].payload["value"] == value) == (what == "document")
 
 

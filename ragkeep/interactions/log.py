@@ -199,20 +199,16 @@ class InteractionLog:
             self._writing_since = None
 
     def _write(self, records: Sequence[tuple[int, bytes]]) -> int:
-        if self._active and (self._error or self._active.renamed):
-            self._mend()
+        if self._active and self._error:
+            self._active.cut()
+        if self._active and self._active.renamed:
+            self._seal()
         if self._active is None:
             self._active, self._began = ActiveSegment.create(self.folder, self._next), time.monotonic()
         first = self._next
         self._active.add(records)
         self._next, self._error = self._active.next, None
         return first
-
-    def _mend(self) -> None:
-        if self._active and self._active.renamed:
-            self._seal()
-        elif self._active:
-            self._active.cut()
 
     def _due(self) -> bool:
         old = time.monotonic() - self._began >= self._seal_after_s

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from io import BytesIO
 from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
@@ -17,7 +18,7 @@ from ..errors import LogDamaged
 from ..types import Interaction
 from .erasure import pending
 from .index import places_of, read_index
-from .records import decode_record
+from .records import decode_record, taken_by
 from .segments import (
     Segment,
     answer_key,
@@ -52,6 +53,13 @@ def read(folder: Path, *, after: int = 0, sealed: bool = False, skip_damaged: bo
                 yield record
 
 
+def erased_by(folder: Path, tombstone: int) -> Iterator[int]:
+    """Yield the sequence numbers of what one erasure took, given its record's: what was trained on them knew of it."""
+    for path in sealed_paths(folder):
+        with path.open("rb", buffering=2**20) as file:
+            yield from (seq for seq, payload in _checked(path, file, True) if taken_by(payload) == tombstone)
+
+
 def _paths(folder: Path, after: int, sealed: bool) -> list[Path]:
     active = [] if sealed else open_paths(folder)  # listed first: one that is sealed meanwhile is in both lists
     paths = sealed_paths(folder)
@@ -71,8 +79,9 @@ def _records(path: Path, skip_damaged: bool) -> Iterator[Interaction]:
 def _opened(path: Path) -> BinaryIO:
     try:
         return path.open("rb", buffering=2**20)
-    except FileNotFoundError:  # sealed since it was listed
-        return path.with_suffix(".log").open("rb", buffering=2**20)
+    except FileNotFoundError:  # sealed since it was listed, or removed because it held nothing
+        sealed = path.with_suffix(".log")
+        return sealed.open("rb", buffering=2**20) if sealed.exists() else BytesIO()
 
 
 def _checked(path: Path, file: BinaryIO, skip_damaged: bool) -> Iterator[tuple[int, bytes]]:

@@ -201,6 +201,13 @@ def decode_record(seq: int, payload: bytes) -> Interaction | None:
     return None if row["kind"] == "erased" else Interaction(seq, *[row[name] for name in _NAMES])
 
 
+def taken_by(payload: bytes) -> int | None:
+    """Read from a record's bytes which tombstone took it, None for one that is still there."""
+    row = orjson.loads(payload) if payload.startswith(b'{"kind":"erased"') else {}
+    by: int | None = row.get("by")
+    return by
+
+
 def shell(tombstone: int) -> bytes:
     """What is left of an erased record: that it was one, and the sequence number of the tombstone that took it."""
     return orjson.dumps({"kind": "erased", "by": tombstone})

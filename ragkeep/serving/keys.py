@@ -69,8 +69,8 @@ class Keys:
         Raises Forbidden where `by` may not give that much, ConfigError on what is malformed.
         """
         rooms, allowed = check_roles(roles), check_scopes(scopes)
-        if not name.strip() or len(name) > 100:
-            raise ConfigError("a key needs a name of 1-100 characters, so that people know what it is for")
+        if not name.strip() or len(name) > 100 or not name.isprintable():
+            raise ConfigError("a key needs a name of 1-100 printable characters, so that people know what it is for")
         if expires_at is not None and expires_at <= self.clock():
             raise ConfigError("a key cannot have expired already: give a later time, or none")
         if not by.may_give(rooms, allowed):
