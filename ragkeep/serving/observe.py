@@ -25,6 +25,8 @@ class Observer:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        self.cache: AnswerCache | None = None
+        registry.register(_CacheCollector(self))
 
         def counter(name: str, what: str, *labels: str) -> Counter:
             return Counter(f"ragkeep_{name}", what, labels, registry=registry)
@@ -74,10 +76,6 @@ class Observer:
         for outcome in ("sent", "dropped"):
             self.dropped.labels(outcome)
 
-    def count_cache(self, cache: AnswerCache) -> None:
-        """Show what a cache counts itself."""
-        self.registry.register(_CacheCollector(cache))
-
     @contextmanager
     def answering(self) -> Iterator[None]:
         """Count an answer as being made."""
@@ -126,13 +124,14 @@ class Observer:
 
 
 class _CacheCollector(Collector):
-    """What an answer cache found and did not find."""
+    """What the answer cache, which counts by itself, found and did not find."""
 
-    def __init__(self, cache: AnswerCache) -> None:
-        self._cache = cache
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         found = CounterMetricFamily("ragkeep_cache_lookups", "Lookups in the answer cache", labels=["outcome"])
-        found.add_metric(["hit"], self._cache.hits)
-        found.add_metric(["miss"], self._cache.misses)
+        cache = self._observer.cache
+        found.add_metric(["hit"], cache.hits if cache else 0)
+        found.add_metric(["miss"], cache.misses if cache else 0)
         yield found

@@ -210,8 +210,7 @@ async def running(
     live = LiveDocuments(paths.cache / "live")
     cached = params.answer.cache
     cache = AnswerCache(threshold=cached.threshold, size=cached.size) if cached.size else None
-    if cache:
-        observer.count_cache(cache)
+    observer.cache = cache
     holder: list[Server] = []
 
     def load(release: Release) -> Assistant:
