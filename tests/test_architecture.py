@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ["ragkeep", "evaluation", "tasks", "flows"]
 HOMES = {
     "prefect": "flows/",
-    "mlflow": "flows/registry.py",
+    "mlflow": ("flows/registry.py", "ragkeep/serving/mlflow_traces.py"),
     "great_expectations": "tasks/expectations.py",
     "ragas": "evaluation/judge.py",
     "dvc": "flows/",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import time
 import uuid
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from ..ports import Memory
 from ..types import Answer, Message, Usage
 from . import context
 from .follow import Champion
+from .mlflow_traces import Given, MlflowTraces
 from .observe import Observer
 from .principal import Principal
 from .runs import Run, Runs
@@ -60,6 +62,7 @@ class Chat:
     observer: Observer
     runs: Runs = field(default_factory=Runs)
     cache: AnswerCache | None = None
+    traces: MlflowTraces | None = None
     compare_s: float = 20.0
     _idempotent: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
 
@@ -200,6 +203,9 @@ class Chat:
             "cost_usd": cost, "logged": logged, "trace_id": begun.trace,
             "budget_warning": begun.verdict.state in ("warn", "cheaper"), "agreement": _agreement(others),
         })  # fmt: skip
+        if self.traces:
+            body, now = begun.body, time.time()
+            self.traces.offer(Given(begun.id, begun.trace, body.workspace, begun.session, body.message, made, now))
 
     async def _give_up(self, begun: _Begun, text: str, sources: Sources) -> None:
         """Book and log an answer that was not finished; what was spent on it is not known, so the estimate stays."""

@@ -60,7 +60,7 @@ class Observer:
         self.rejected = gauge("release_rejected", "1 while the newest release does not come up")
         self.queue = gauge("queue_depth", "Documents that wait, or failed for good", "state")
         self.live = gauge("live_chunks", "Chunks uploaded since the index was built")
-        self.dropped = counter("mlflow_traces", "Traces for MLflow: sent, dropped", "outcome")
+        self.mlflow = counter("mlflow_traces", "Traces for MLflow: sent, dropped", "outcome")
         self._known_from_the_start()
 
     def _known_from_the_start(self) -> None:
@@ -74,7 +74,7 @@ class Observer:
         for kind in ("sse", "websocket"):
             self.streams.labels(kind)
         for outcome in ("sent", "dropped"):
-            self.dropped.labels(outcome)
+            self.mlflow.labels(outcome)
 
     @contextmanager
     def answering(self) -> Iterator[None]:

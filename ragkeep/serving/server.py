@@ -33,6 +33,7 @@ from . import context
 from .auth import Auth, open_auth
 from .chat import ANY, Chat
 from .follow import Champion
+from .mlflow_traces import MlflowTraces, tracking_uri
 from .observe import Observer
 from .principal import Principal
 
@@ -228,7 +229,8 @@ async def running(
     with InteractionLog(paths.interactions) as interactions:
         memory = open_memory(params.serve.memory, paths)
         budgets = Budgets(database, params.serve.budgets, prices=price_table(params.answer.generators))
-        chat = Chat(champion, interactions, memory, budgets, observer, cache=cache)
+        traces = open_traces(paths, params, observer)
+        chat = Chat(champion, interactions, memory, budgets, observer, cache=cache, traces=traces)
         uploads = Uploads(
             paths, params, catalog=open_catalog(params.serve.catalog, paths.serving),
             queue=open_queue(params.serve.queue, paths.serving), live=live, changed=lambda: holder[0].refresh(),
@@ -249,9 +251,18 @@ async def running(
                 task.cancel()
             await asyncio.gather(*server.tasks, return_exceptions=True)
             await chat.runs.stop()
+            if traces:
+                await asyncio.to_thread(traces.close)
             with contextlib.suppress(Exception):
                 await memory.close()
             database.close()
+
+
+def open_traces(paths: Paths, params: Params, observer: Observer) -> MlflowTraces | None:
+    """Send answers to MLflow, where params.yaml asks for it. Raises MissingExtra."""
+    share = params.serve.mlflow_traces
+    counted = lambda outcome: observer.mlflow.labels(outcome).inc()  # noqa: E731
+    return MlflowTraces(share, tracking_uri(paths.state), counted=counted) if share else None
 
 
 def require_project(paths: Paths) -> None:
