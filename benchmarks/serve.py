@@ -40,6 +40,7 @@ from ragkeep.serving.principal import ALL, LOCAL, SCOPES
 from ragkeep.stores import open_store
 from ragkeep.types import EmbeddedBatch, Fusion, IndexVersion, Release, ids_digest
 
+HERE = str(Path(__file__).parents[1])
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -108,9 +109,15 @@ class Running:
 def serving(root: Path, key: str, **env: str) -> Iterator[Running]:
     """Start `ragkeep serve`, wait until it is ready, and stop it."""
     command = [sys.executable, "-m", "ragkeep.cli", "serve", "--port", "0"]
+    env = {**os.environ, "PYTHONPATH": HERE, **env}
     with (root / "server.log").open("w") as log:
         process = subprocess.Popen(
-            command, cwd=root, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **env}
+            command,
+            cwd=root,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, "PYTHONPATH": HERE, **env},
         )
     assert process.stdout
     try:

@@ -28,10 +28,10 @@ def test_a_trace_holds_steps_and_ids_and_no_personal_data(tmp_path: Path) -> Non
     traces.close(timeout_s=120)
     assert counted == {"sent": 1}
     program = (
-        "import mlflow; mlflow.set_tracking_uri({!r})\n"
+        f"import mlflow; mlflow.set_tracking_uri({uri!r})\n"
         "(one,) = mlflow.search_traces(experiment_ids=['1'], return_type='list')\n"
         "print([s.name for s in one.data.spans], one.info.tags['ragkeep.answer'], one.info.execution_duration, one.data)"
-    ).format(uri)
+    )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert told.startswith("['answer', 'embed', 'retrieve', 'rerank', 'generate'] a1 100")
     assert "anna@" not in told
