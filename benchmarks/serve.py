@@ -44,12 +44,15 @@ HERE = str(Path(__file__).parents[1])
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def project(root: Path, corpus: EmbeddedBatch, silent: str) -> str:
-    """Publish the corpus as release 1 of a new project; return an API key. `silent` is the url of a mute model."""
+def project(root: Path, corpus: EmbeddedBatch, silent: str, *, embed: str = "minilm") -> str:
+    """Publish the corpus as release 1 of a new project; return an API key. `silent` is the url of a mute model.
+
+    With `embed` hash its vectors are made anew.
+    """
     paths = Paths(root)
     raw = {
         "sources": [{"name": "stdlib", "path": "."}],
-        "embed": {"backend": "minilm"},
+        "embed": {"backend": embed},
         "answer": {
             "cache": {"size": 0},
             "generators": [{"backend": "extractive"}, {"backend": "openai", "name": "mute", "url": silent, "model": "m"}],
@@ -60,6 +63,9 @@ def project(root: Path, corpus: EmbeddedBatch, silent: str) -> str:
     params = load_params(paths.params)
     embedder = load_embedder(params.embed, paths.cache)
     embedder.embed(["warm"], role="query")  # the graph is exported once, and kept
+    if embed == "hash":
+        texts = [chunk.embed_text for chunk in corpus.chunks]
+        corpus = EmbeddedBatch(corpus.chunks, embedder.embed(texts, role="passage"))
     store = open_store(IndexParams(), paths)
     store.create("docs-bench", dim=embedder.dim)
     store.write("docs-bench", corpus)

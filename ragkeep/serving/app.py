@@ -70,7 +70,10 @@ def create_app(paths: Paths, params: Params, *, reject: Reject | None = None) ->
             yield
 
     observer = Observer()
+    # FastAPI's own telemetry would follow whatever is configured in this process: addresses as they were asked for
+    silent: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
     app = FastAPI(
+        telemetry=silent,
         title="ragkeep", version=__version__, lifespan=lifespan, responses=ERRORS,
         description="Answers from your documents, cited, traced and logged.",
     )  # fmt: skip
