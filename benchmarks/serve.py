@@ -254,9 +254,16 @@ async def measured(root: Path, options: argparse.Namespace) -> dict[str, Any]:
                 starts.append(server.start_cpu_s)
         with serving(root, key) as server:
             found = await search(server, texts, options.rate, options.seconds)
-            tokens = await first_tokens(server, texts, 5, options.seconds)
+            tokens = await first_tokens(server, texts, 1, options.seconds)
+            again = await first_tokens(server, texts, 1, options.seconds)
             waiting = await idle(server, 100)
-    return {"start_cpu_s": starts, "search": found, "first_token": tokens, "idle_stream_mb": waiting}
+    return {
+        "start_cpu_s": starts,
+        "search": found,
+        "first_token": tokens,
+        "first_token_again": again,
+        "idle_stream_mb": waiting,
+    }
 
 
 def main() -> None:

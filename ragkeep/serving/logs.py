@@ -1,7 +1,8 @@
 """The server's log: a line of JSON for everything that is logged, by whomever, with the request it belongs to.
 
     configure()
-    context.bind(workspace="default")     # in every line of this request from now on
+    context.bind(workspace="default")              # in every line of this request from now on
+    log.info("request", extra={"route": route})    # fields of this line
 
 uvicorn's and other libraries' records come out the same way as ours. Every text in a line is masked, tracebacks too: no
 API key, code or token is written. Questions and answers are in the interaction log, and not here.
@@ -24,6 +25,7 @@ def configure(stream: IO[str] | None = None) -> None:
     """Write all logs as lines of JSON, on stderr where no stream is given; safe to repeat."""
     shared: list[structlog.typing.Processor] = [
         _add_context,
+        structlog.stdlib.ExtraAdder(),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
@@ -31,12 +33,6 @@ def configure(stream: IO[str] | None = None) -> None:
         structlog.processors.format_exc_info,
         structlog.processors.EventRenamer("message"),
     ]
-    own: list[structlog.typing.Processor] = [
-        structlog.stdlib.filter_by_level,
-        *shared,
-        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-    ]
-    structlog.configure(own, logger_factory=structlog.stdlib.LoggerFactory(), cache_logger_on_first_use=True)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

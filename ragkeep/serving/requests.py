@@ -13,7 +13,6 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -27,7 +26,7 @@ STREAM = b"text/event-stream; charset=utf-8"
 QUIET = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 """Asked every few seconds by machines: a line is written where one goes wrong."""
 log = logging.getLogger(__name__)
-lines = structlog.stdlib.get_logger("ragkeep.requests")
+lines = logging.getLogger("ragkeep.requests")
 
 
 class Observed:
@@ -87,11 +86,12 @@ class Observed:
         status = status or 499  # nothing was answered: the client had gone
         self._observer.asked(route, method, status, took_s[0] or took_s[1])
         span.rename(f"{method if method in METHODS else 'HTTP'} {route}")
-        about: dict[str, tracing.Value] = {"http.route": route, "http.response.status_code": status}
-        span.set(**about)
+        told: dict[str, tracing.Value] = {"http.route": route, "http.response.status_code": status}
+        span.set(**told)
         if route not in QUIET or status >= 500:
             took = round(1000 * took_s[1], 2)
-            lines.info("request", method=method, route=route, status=status, duration_ms=took)
+            about = {"method": method, "route": route, "status": status, "duration_ms": took}
+            lines.info("request", extra=about)
 
     async def _socket(self, scope: Scope, receive: Any, send: Any) -> None:
         """Each question of a WebSocket is a trace of its own: a connection may last for days."""
@@ -104,7 +104,7 @@ class Observed:
             raise
         finally:
             took = round(1000 * (time.perf_counter() - began), 2)
-            lines.info("websocket", route=_route(scope), duration_ms=took)
+            lines.info("websocket", extra={"route": _route(scope), "duration_ms": took})
 
 
 def _header(scope: Scope, name: bytes) -> str:

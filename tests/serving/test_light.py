@@ -6,8 +6,20 @@ from pathlib import Path
 
 from tests.serving.published import project, publish
 
-HEAVY = ("torch", "transformers", "mlflow", "prefect", "great_expectations", "ragas", "lancedb", "pandas", "opentelemetry.sdk",
-         "boto3", "sentence_transformers", "scipy")  # fmt: skip
+HEAVY = [
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "mlflow",
+    "prefect",
+    "great_expectations",
+    "ragas",
+    "lancedb",
+    "pandas",
+    "scipy",
+    "boto3",
+    "opentelemetry.sdk",
+]
 PROGRAM = """
 import sys
 from pathlib import Path
