@@ -87,9 +87,9 @@ def main() -> None:
             alternate(traced, ask, rounds=1)
             compared = alternate(traced, ask, rounds=options.rounds)
     took = compared.as_json()
-    each = {name: round(took[name] / options.requests * 1e6) for name in ("peer_cpu_s", "ours_cpu_s")}
-    finish({"benchmark": "tracing", "on_us": each["peer_cpu_s"], "off_us": each["ours_cpu_s"], "span_off_ns": round(off_ns()),
-            "ratio": took["ratio"], "ratio_range": took["ratio_range"]})  # fmt: skip
+    on_us, off_us = (round(took[side] / options.requests * 1e6) for side in ("peer_cpu_s", "ours_cpu_s"))
+    found = {name: took[name] for name in ("ratio", "ratio_range")}
+    finish({"benchmark": "tracing", "on_us": on_us, "off_us": off_us, "span_off_ns": round(off_ns()), **found})
 
 
 if __name__ == "__main__":

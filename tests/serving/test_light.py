@@ -7,18 +7,8 @@ from pathlib import Path
 from tests.serving.published import project, publish
 
 HEAVY = [
-    "torch",
-    "transformers",
-    "sentence_transformers",
-    "mlflow",
-    "prefect",
-    "great_expectations",
-    "ragas",
-    "lancedb",
-    "pandas",
-    "scipy",
-    "boto3",
-    "opentelemetry.sdk",
+    *("torch", "transformers", "sentence_transformers", "mlflow", "prefect", "great_expectations", "ragas"),
+    *("lancedb", "pandas", "scipy", "boto3", "opentelemetry.sdk"),
 ]
 PROGRAM = """
 import sys
