@@ -128,8 +128,8 @@ async def documents(request: Request) -> Response:
         found = [d for d in state.documents if d["workspace"] == workspace and status in (None, d["status"])]
         at = int(request.query_params.get("cursor") or 0)
         return JSONResponse({"documents": found[at : at + 20], "next": str(at + 20) if len(found) > at + 20 else None})
-    form = await request.form()
-    doc = content.document(form["file"].filename, form["file"].size or 0, str(form["workspace"]))
+    async with request.form() as form:
+        doc = content.document(form["file"].filename, form["file"].size or 0, str(form["workspace"]))
     state.calls.append(("POST", "/v1/documents", doc["name"]))
     if doc["name"].endswith(".exe"):
         return problem(415, "unsupported", "Programs are not read. Upload text, PDF, Word, HTML or source code.")

@@ -3,6 +3,7 @@ import type { Chats } from "./chat/store";
 import { HealthNote } from "./HealthNote";
 import { History } from "./chat/History";
 import { useSession } from "./session";
+import { Boundary } from "./ui/Boundary";
 import { go, useKept, useMedia } from "./ui/hooks";
 import { Icon, type IconName, Mark } from "./ui/Icon";
 import { applyTheme, THEMES, type Theme } from "./ui/theme";
@@ -49,7 +50,7 @@ export function Shell({ page, chats, chat, children }: Props) {
       {narrow && open && <div className="shade" onClick={close} />}
       <Side page={page} chats={chats} chat={chat} hidden={narrow && !open} modal={narrow} onClose={close} />
       <main id="main" ref={main} tabIndex={-1} inert={narrow && open}>
-        {children}
+        <Boundary key={page === "about" ? "chat" : page}>{children}</Boundary>
       </main>
     </div>
   );
@@ -58,13 +59,13 @@ export function Shell({ page, chats, chat, children }: Props) {
 type SideProps = Omit<Props, "children"> & { hidden: boolean; modal: boolean; onClose: () => void };
 
 function Side({ page, chats, chat, hidden, modal, onClose }: SideProps) {
-  const ref = useRef<HTMLDivElement>(null);
+  const ref = useRef<HTMLElement>(null);
   const list = useSyncExternalStore(chats.subscribe, chats.list);
   useEffect(() => {
     if (modal && !hidden) ref.current?.querySelector<HTMLElement>("button, a")?.focus();
   }, [modal, hidden]);
   return (
-    <div className="side" ref={ref} inert={hidden} data-open={!hidden}>
+    <section className="side" aria-label="Workspace, pages and chats" ref={ref} inert={hidden} data-open={!hidden}>
       <div className="brand">
         <Mark />
         <span>ragkeep</span>
@@ -85,7 +86,7 @@ function Side({ page, chats, chat, hidden, modal, onClose }: SideProps) {
       </nav>
       <History chats={chats} list={list} current={chat} />
       <Foot />
-    </div>
+    </section>
   );
 }
 

@@ -49,7 +49,7 @@ export function ChatView({ chats, id, about }: Props) {
     <div className="chat" data-pane={Boolean(shownTurn)}>
       <div className="talk">
         {turns.length ? (
-          <Transcript id={id ?? ""} turns={turns} chats={chats} onCite={show} shown={shown} />
+          <Transcript id={id ?? ""} title={conversation?.title ?? ""} turns={turns} chats={chats} onCite={show} shown={shown} />
         ) : (
           <Empty missing={missing} only={options.only} />
         )}
@@ -73,6 +73,7 @@ function useEscape(act: () => void): void {
 
 type TranscriptProps = {
   id: string;
+  title: string;
   turns: Turn[];
   chats: Chats;
   onCite: (turn: Turn, passage: Passage) => void;
@@ -80,7 +81,7 @@ type TranscriptProps = {
 };
 
 /** The turns. A new question goes to the top and its answer grows below it, so nothing that is being read moves. */
-function Transcript({ id, turns, chats, onCite, shown }: TranscriptProps) {
+function Transcript({ id, title, turns, chats, onCite, shown }: TranscriptProps) {
   const box = useRef<HTMLDivElement>(null);
   const end = useRef<HTMLDivElement>(null);
   const [below, setBelow] = useState(false);
@@ -97,6 +98,7 @@ function Transcript({ id, turns, chats, onCite, shown }: TranscriptProps) {
   return (
     <>
       <div className="transcript" ref={box} tabIndex={0} role="region" aria-label="Conversation">
+        <h1 className="sr-only">{title}</h1>
         {turns.map((turn, at) => (
           <TurnView
             key={turn.id}

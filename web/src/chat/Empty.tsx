@@ -1,4 +1,7 @@
+import { get } from "../api/client";
+import type { Documents } from "../api/types";
 import { useSession } from "../session";
+import { useLoad } from "../ui/hooks";
 import type { Ask } from "./turn";
 
 export function Empty({ missing, only }: { missing: boolean; only?: Ask["only"] }) {
@@ -18,6 +21,7 @@ export function Empty({ missing, only }: { missing: boolean; only?: Ask["only"] 
           {role === "reader" ? "Someone with the writer role can add documents." : <a href="#/documents">Upload a document</a>}
         </p>
       )}
+      {!only && <Starts />}
       <dl className="keys">
         <div>
           <dt><kbd>Enter</kbd></dt>
@@ -33,5 +37,24 @@ export function Empty({ missing, only }: { missing: boolean; only?: Ask["only"] 
         </div>
       </dl>
     </div>
+  );
+}
+
+/** The newest documents that can be asked about: a way in for whoever has no question yet. */
+function Starts() {
+  const { workspace } = useSession();
+  const { data } = useLoad((signal) => get<Documents>("v1/documents", { workspace, status: "processed" }, signal), [workspace]);
+  if (!data?.documents.length) return null;
+  return (
+    <section className="starts" aria-labelledby="starts">
+      <h2 id="starts">Ask about one document</h2>
+      <ul>
+        {data.documents.slice(0, 4).map(({ id, uri, name }) => (
+          <li key={id}>
+            <a href={`#/about/${encodeURIComponent(uri)}/${encodeURIComponent(name)}`}>{name}</a>
+          </li>
+        ))}
+      </ul>
+    </section>
   );
 }

@@ -1,3 +1,4 @@
+import { useEffect, useRef } from "react";
 import { KeysView } from "./KeysView";
 import { NightsView } from "./NightsView";
 import { QuarantineView } from "./QuarantineView";
@@ -15,12 +16,16 @@ const TABS = {
 export function OperationsView({ tab }: { tab: string }) {
   const chosen = tab in TABS ? (tab as keyof typeof TABS) : "releases";
   const View = TABS[chosen][1];
+  const tabs = useRef<HTMLElement>(null);
+  useEffect(() => {
+    tabs.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  }, [chosen]);
   return (
     <div className="page">
       <div className="page-head">
         <h1>Operations</h1>
       </div>
-      <nav className="tabs" aria-label="Operations">
+      <nav className="tabs" ref={tabs} aria-label="Operations">
         {Object.entries(TABS).map(([name, [title]]) => (
           <a key={name} className="tab" href={`#/operations/${name}`} aria-current={name === chosen ? "page" : undefined}>
             {title}

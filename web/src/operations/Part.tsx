@@ -31,7 +31,7 @@ export function Table({ label, head, rows, numeric = [] }: TableProps) {
     <div className="table" tabIndex={0} role="region" aria-label={label}>
       <table>
         <thead>
-          <tr>{head.map((title, at) => <th key={title || at} scope="col" className={align(at)}>{title}</th>)}</tr>
+          <tr>{head.map((title, at) => <th key={title || at} scope="col" className={align(at)}>{title || <span className="sr-only">Actions</span>}</th>)}</tr>
         </thead>
         <tbody>
           {rows.map((cells, row) => (

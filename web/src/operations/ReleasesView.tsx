@@ -145,7 +145,12 @@ function ReleaseTable({ data, onMove }: { data: Data; onMove: (move: Move) => vo
     dayOf(release.created_at),
     <span key="v" title={release.reason ?? undefined}>{release.verdict ?? release.reason ?? ""}</span>,
     ...names.map((name) => <ScoreCell key={name} release={release} name={name} />),
-    <code key="i">{release.index}</code>,
+    <span key="i">
+      <code>{release.index}</code>
+      <small className="quiet below">
+        {release.embedder}, {release.generator}
+      </small>
+    </span>,
     release.number !== champion && (
       <button
         type="button"
@@ -158,7 +163,7 @@ function ReleaseTable({ data, onMove }: { data: Data; onMove: (move: Move) => vo
     ),
   ]);
   const numeric = names.map((_, at) => at + 3);
-  return <Table label="All releases" head={["Release", "Made", "Verdict", ...names, "Index", ""]} rows={rows} numeric={numeric} />;
+  return <Table label="All releases" head={["Release", "Made", "Verdict", ...names, "Index and models", ""]} rows={rows} numeric={numeric} />;
 }
 
 function ScoreCell({ release, name }: { release: Release; name: string }) {

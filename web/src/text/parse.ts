@@ -14,13 +14,16 @@ const HEADING = /^ {0,3}#{1,6}[ \t]+(.*?)[ \t#]*$/;
 const QUOTE = /^ {0,3}> ?/;
 const ITEM = /^( {0,3})([-*+•]|\d{1,4}[.)])[ \t]+/;
 
-export function parseBlocks(text: string): Block[] {
+const DEEPEST = 8; // lists in quotes in lists: what lies deeper is shown as the letters it is
+
+export function parseBlocks(text: string, depth = 0): Block[] {
   const lines = text.replaceAll("\r\n", "\n").split("\n");
   const blocks: Block[] = [];
   for (let at = 0; at < lines.length; ) {
     const line = lines[at] ?? "";
-    const take = !line.trim() ? skip : FENCE.test(line) ? fence : QUOTE.test(line) ? quote : ITEM.test(line) ? list : prose;
-    const [block, next] = take(lines, at);
+    const nests = depth < DEEPEST;
+    const take = !line.trim() ? skip : FENCE.test(line) ? fence : nests && QUOTE.test(line) ? quote : nests && ITEM.test(line) ? list : prose;
+    const [block, next] = take(lines, at, depth);
     if (block) blocks.push(block);
     at = next;
   }
@@ -39,14 +42,14 @@ function fence(lines: string[], at: number): Taken {
   return [{ type: "code", text: lines.slice(at + 1, end).join("\n"), language }, end + 1];
 }
 
-function quote(lines: string[], at: number): Taken {
+function quote(lines: string[], at: number, depth: number): Taken {
   let end = at;
   while (end < lines.length && QUOTE.test(lines[end] ?? "")) end += 1;
   const inner = lines.slice(at, end).map((line) => line.replace(QUOTE, ""));
-  return [{ type: "quote", blocks: parseBlocks(inner.join("\n")) }, end];
+  return [{ type: "quote", blocks: parseBlocks(inner.join("\n"), depth + 1) }, end];
 }
 
-function list(lines: string[], at: number): Taken {
+function list(lines: string[], at: number, depth: number): Taken {
   const first = ITEM.exec(lines[at] ?? "")?.[2] ?? "-";
   const ordered = /\d/.test(first);
   const items: string[][] = [];
@@ -59,7 +62,7 @@ function list(lines: string[], at: number): Taken {
     else break;
   }
   const start = ordered ? Number.parseInt(first, 10) : 1;
-  return [{ type: "list", ordered, start, items: items.map((item) => parseBlocks(item.join("\n"))) }, end];
+  return [{ type: "list", ordered, start, items: items.map((item) => parseBlocks(item.join("\n"), depth + 1)) }, end];
 }
 
 /** A line goes on with the item above when it is indented, or blank with such a line or another item after it. */
