@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.web.standin import Standin
 
@@ -40,11 +40,16 @@ def phone(chromium: Browser, server: Standin) -> Iterator[Page]:
     yield from opened(chromium, server, viewport={"width": 360, "height": 720}, is_mobile=True, has_touch=True)
 
 
+def is_fault(said: ConsoleMessage) -> bool:
+    """An answer of 4xx is logged too, and is no fault of the page."""
+    return said.type == "error" and "Failed to load resource" not in said.text
+
+
 def opened(chromium: Browser, server: Standin, **options: object) -> Iterator[Page]:
     context = chromium.new_context(permissions=["clipboard-read", "clipboard-write"], **options)
     page, faults = context.new_page(), list[str]()
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda said: said.type == "error" and "Failed to load resource" not in said.text and faults.append(said.text))
+    page.on("console", lambda said: is_fault(said) and faults.append(said.text))
     page.goto(server.url)
     yield page
     context.close()

@@ -11,9 +11,11 @@ BUNDLE = Path(__file__).parents[2] / "ragkeep" / "serving" / "web"
 TODAY = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 MODELS = ["ragkeep", "llama-3.3-70b", "claude-on-bedrock"]
 ME = {
-    "user": "ana", "roles": {"default": "admin", "handbook": "reader"}, "scopes": ["chat", "admin"],
+    "user": "ana",
+    "roles": {"default": "admin", "handbook": "reader"},
+    "scopes": ["chat", "admin"],
     "budget": {"tokens_used": 81_000, "tokens_limit": 1_000_000, "usd_used": 0.4, "usd_limit": 20.0},
-}  # fmt: skip
+}
 WORKSPACES = [
     {"id": "default", "name": "Platform", "role": "admin", "documents": 3},
     {"id": "handbook", "name": "Handbook", "role": "reader", "documents": 0},
@@ -68,10 +70,18 @@ def sources() -> list[dict[str, Any]]:
     ]
     preview = "\n".join(LINES[:4])
     return [
-        {"n": n, "uri": uri, "lines": lines, "context": context, "language": "python", "kind": "code",
-         "score": 0.9 - n / 10, "preview": preview}
+        {
+            "n": n,
+            "uri": uri,
+            "lines": lines,
+            "context": context,
+            "language": "python",
+            "kind": "code",
+            "score": 0.9 - n / 10,
+            "preview": preview,
+        }
         for n, (uri, lines, context) in enumerate(places, 1)
-    ]  # fmt: skip
+    ]
 
 
 def text_for(question: str) -> str:
@@ -87,20 +97,27 @@ def body_of(answer_id: str, asked: dict[str, Any]) -> dict[str, Any]:
     missing = "missing" in question
     cited = [] if missing else found[:3]
     return {
-        "answer_id": answer_id, "session": asked.get("session") or f"s-{answer_id}",
-        "text": "Not in the documents." if missing else text_for(question), "abstained": missing,
+        "answer_id": answer_id,
+        "session": asked.get("session") or f"s-{answer_id}",
+        "text": "Not in the documents." if missing else text_for(question),
+        "abstained": missing,
         "reason": "The closest passages are about reading JSON, not about this." if missing else None,
         "citations": [
             {"n": n, "uri": s["uri"], "lines": s["lines"], "quote": LINES[0], "score": s["score"], "source": n - 1}
             for n, s in enumerate(cited, 1)
         ],
-        "sources": found, "unsupported": [] if missing else ["Most people log it."],
-        "model": asked.get("model") or MODELS[0], "release": 12,
-        "usage": {"prompt_tokens": 1840, "completion_tokens": 142}, "cost_usd": 0.00213,
-        "cached": "cached" in question, "logged": "unlogged" not in question,
+        "sources": found,
+        "unsupported": [] if missing else ["Most people log it."],
+        "model": asked.get("model") or MODELS[0],
+        "release": 12,
+        "usage": {"prompt_tokens": 1840, "completion_tokens": 142},
+        "cost_usd": 0.00213,
+        "cached": "cached" in question,
+        "logged": "unlogged" not in question,
         "timings_ms": {"retrieve": 31, "rerank": 12, "generate": 410, "total": 456},
-        "agreement": agreement() if asked.get("compare") or "compare" in question else None, "trace_id": "4bf92f3577b34da6",
-    }  # fmt: skip
+        "agreement": agreement() if asked.get("compare") or "compare" in question else None,
+        "trace_id": "4bf92f3577b34da6",
+    }
 
 
 def agreement() -> dict[str, Any]:
@@ -116,7 +133,10 @@ def events(answer_id: str, asked: dict[str, Any]) -> list[tuple[str, dict[str, A
     """The whole stream of an answer, as (event, data)."""
     body = body_of(answer_id, asked)
     start = {key: body[key] for key in ("answer_id", "session", "release", "model")}
-    head = [("start", {**start, "workspace": "default", "question": asked["message"]}), ("sources", {"sources": body["sources"]})]
+    head = [
+        ("start", {**start, "workspace": "default", "question": asked["message"]}),
+        ("sources", {"sources": body["sources"]}),
+    ]
     text = body["text"]
     size = max(4, len(text) // 400)
     tokens = [("token", {"text": text[at : at + size]}) for at in range(0, len(text), size)]
@@ -128,27 +148,54 @@ def events(answer_id: str, asked: dict[str, Any]) -> list[tuple[str, dict[str, A
 def document(name: str, size: int, workspace: str, **more: Any) -> dict[str, Any]:
     at = now()
     return {
-        "id": f"d-{name}", "workspace": workspace, "name": name, "uri": f"upload://{workspace}/{name}", "type": "text/plain",
-        "size": size, "status": "submitted", "reason": None, "chunks": None, "created_at": at, "updated_at": at, **more,
-    }  # fmt: skip
+        "id": f"d-{name}",
+        "workspace": workspace,
+        "name": name,
+        "uri": f"upload://{workspace}/{name}",
+        "type": "text/plain",
+        "size": size,
+        "status": "submitted",
+        "reason": None,
+        "chunks": None,
+        "created_at": at,
+        "updated_at": at,
+        **more,
+    }
 
 
 DOCUMENTS = [
     document("runbook-ingest.md", 18_400, "default", status="processed", chunks=23),
-    document("architecture decisions 2026, with a long name that has to wrap somewhere.docx", 1_840_000, "default", status="processed", chunks=188),
-    document("scan.pdf", 240_000, "default", status="error", reason="No text on any page: run it through text recognition first."),
-]  # fmt: skip
+    document(
+        "architecture decisions 2026, with a long name that has to wrap somewhere.docx",
+        1_840_000,
+        "default",
+        status="processed",
+        chunks=188,
+    ),
+    document(
+        "scan.pdf",
+        240_000,
+        "default",
+        status="error",
+        reason="No text on any page: run it through text recognition first.",
+    ),
+]
 
 
 def release(n: int) -> dict[str, Any]:
     ndcg = 0.61 + 0.018 * n - 0.0009 * n * n + 0.01 * math.sin(n * 2)
     scores = {"nDCG@10": ndcg, "recall@10": ndcg + 0.14, "answer relevance": ndcg + 0.05}
     return {
-        "number": n, "created_at": (TODAY - timedelta(days=2 * (12 - n))).isoformat(),
-        "verdict": "not worse" if n % 4 else "better", "reason": "nDCG@10 within 0.01 of the champion",
+        "number": n,
+        "created_at": (TODAY - timedelta(days=2 * (12 - n))).isoformat(),
+        "verdict": "not worse" if n % 4 else "better",
+        "reason": "nDCG@10 within 0.01 of the champion",
         "scores": {name: {"value": v, "lo": v - 0.024, "hi": v + 0.022} for name, v in scores.items()},
-        "index": f"docs-{n:04}", "embedder": "all-MiniLM-L6-v2 int8", "generator": "extractive", "git_sha": f"{n:02x}fd7b22c9e1a0",
-    }  # fmt: skip
+        "index": f"docs-{n:04}",
+        "embedder": "all-MiniLM-L6-v2 int8",
+        "generator": "extractive",
+        "git_sha": f"{n:02x}fd7b22c9e1a0",
+    }
 
 
 def operations() -> dict[str, dict[str, Any]]:
@@ -156,16 +203,33 @@ def operations() -> dict[str, dict[str, Any]]:
     at = [(TODAY - timedelta(hours=23 - h)).isoformat() for h in range(24)]
     busy = [max(0.0, math.sin((h - 5) / 24 * math.pi * 1.6)) for h in range(24)]
     series = {
-        "latency_p50_ms": [180 + 90 * b for b in busy], "latency_p95_ms": [420 + 500 * b for b in busy],
-        "cost_usd": [0.02 + 0.3 * b for b in busy], "requests": [round(220 * b) for b in busy],
-        "abstained": [round(12 * b) for b in busy], "thumbs_down": [round(4 * b) for b in busy], "errors": [0] * 23 + [2],
-    }  # fmt: skip
+        "latency_p50_ms": [180 + 90 * b for b in busy],
+        "latency_p95_ms": [420 + 500 * b for b in busy],
+        "cost_usd": [0.02 + 0.3 * b for b in busy],
+        "requests": [round(220 * b) for b in busy],
+        "abstained": [round(12 * b) for b in busy],
+        "thumbs_down": [round(4 * b) for b in busy],
+        "errors": [0] * 23 + [2],
+    }
     nights = [
-        {"at": (TODAY - timedelta(days=d)).isoformat(), "verdict": ["published", "unchanged", "refused: nDCG@10 fell"][d % 3],
-         "seconds": 340 - d * 17, "documents": 4210 + 3 * d, "chunks": 61_200 + 40 * d, "release": 12 - d if d % 3 == 0 else None}
+        {
+            "at": (TODAY - timedelta(days=d)).isoformat(),
+            "verdict": ["published", "unchanged", "refused: nDCG@10 fell"][d % 3],
+            "seconds": 340 - d * 17,
+            "documents": 4210 + 3 * d,
+            "chunks": 61_200 + 40 * d,
+            "release": 12 - d if d % 3 == 0 else None,
+        }
         for d in range(9)
-    ]  # fmt: skip
-    event = {"at": TODAY.isoformat(), "action": "promote", "from": 11, "to": 12, "who": "nightly", "reason": "not worse on any score"}
+    ]
+    event = {
+        "at": TODAY.isoformat(),
+        "action": "promote",
+        "from": 11,
+        "to": 12,
+        "who": "nightly",
+        "reason": "not worse on any score",
+    }
     row = {"reason": "no text", "detail": "12 pages, none with a text layer", "at": TODAY.isoformat()}
     return {
         "releases": {"champion": 12, "previous": 11, "releases": [release(n) for n in range(1, 13)]},

@@ -1,6 +1,6 @@
 """A stand-in for the server that speaks the same API over real sockets: `python -m tests.web.standin` and open the page.
 
-Words in a question choose what happens: cut, slow, missing, fail, busy, long, compare, html, unlogged, lone.
+Words in a question choose what happens: cut, lost, slow, missing, fail, busy, long, compare, html, cached, unlogged.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from tests.web import content
 
-CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "frame-ancestors 'none'"
+)
 DOWN = {"status": "degraded", "checks": {"interaction log": {"status": "degraded", "detail": "disk full"}, "index": "ok"}}
 
 
@@ -33,6 +36,7 @@ class State:
     def __init__(self) -> None:
         self.calls: list[tuple[str, str, Any]] = []
         self.streams: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+        self.asked: dict[str, str] = {}
         self.cut: set[str] = set()
         self.cancelled: set[str] = set()
         self.busy = True
@@ -63,8 +67,12 @@ async def chat(request: Request) -> Response:
     if "busy" in body["message"] and state.busy:
         state.busy = False
         return problem(429, "busy", "Too many questions at once. Wait a moment.", Retry_After="1")
-    answer_id = f"a{len(state.streams) + 1}"
+    if body["idempotency_key"] in state.asked:
+        return streaming(state, state.asked[body["idempotency_key"]], 0)
+    answer_id = state.asked[body["idempotency_key"]] = f"a{len(state.streams) + 1}"
     state.streams[answer_id] = content.events(answer_id, body)
+    if "lost" in body["message"]:
+        return PlainTextResponse(": keep-alive\n\n", media_type="text/event-stream")
     if "cut" in body["message"]:
         state.cut.add(answer_id)
     return streaming(state, answer_id, 0)
@@ -188,8 +196,8 @@ async def ops(request: Request) -> Response:
     if what == "rollback" and body["expect"] != releases["champion"]:
         return problem(409, "moved_on", "Another release answers by now. Look again.")
     to = releases["previous"] if what == "rollback" else body["number"]
-    event = {"at": content.now(), "action": what, "from": releases["champion"], "to": to, "who": "ana", "reason": body["reason"]}
-    state.ops["history"]["events"].insert(0, event)
+    event = {"at": content.now(), "action": what, "from": releases["champion"], "to": to, "who": "ana"}
+    state.ops["history"]["events"].insert(0, {**event, "reason": body["reason"]})
     releases["previous"], releases["champion"] = releases["champion"], to
     return JSONResponse({"champion": to})
 
@@ -231,7 +239,7 @@ def make_app(state: State) -> Any:
 
 
 class Guarded:
-    """Sends the policy that the server sends, and refuses changes without the header that forms of other sites cannot set."""
+    """Sends the policy that the server sends; refuses changes without the header that other sites' forms cannot set."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -262,7 +270,8 @@ class Standin:
         self.thread.start()
         while not self.server.started:
             time.sleep(0.01)
-        self.url = "http://127.0.0.1:%d/" % self.server.servers[0].sockets[0].getsockname()[1]
+        port = self.server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/"
         return self
 
     def __exit__(self, *_: object) -> None:

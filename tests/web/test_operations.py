@@ -91,6 +91,7 @@ def test_empty_operations_say_the_next_step(page: Page, server: Standin) -> None
         "releases": {"champion": None, "previous": None, "releases": []}, "history": {"events": []},
         "nights": {"nights": []}, "quarantine": {"rows": [], "total": 0}, "metrics": {"series": {}},
     }  # fmt: skip
-    for tab, words in {"Releases": "ragkeep nightly", "Nights": "No night was run yet", "Quarantine": "Nothing in quarantine"}.items():
+    said = {"Releases": "ragkeep nightly", "Nights": "No night was run yet", "Quarantine": "Nothing in quarantine"}
+    for tab, words in {**said, "Traffic and cost": "Ask a question, or choose a longer time"}.items():
         open_tab(page, tab)
         expect(page.get_by_text(words)).to_be_visible()

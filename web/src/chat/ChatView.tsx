@@ -9,6 +9,8 @@ import type { Chats } from "./store";
 import { isOpen, type Passage, type Turn } from "./turn";
 import { TurnView } from "./TurnView";
 
+const PAGE = 30; // turns drawn at once
+
 type Props = { chats: Chats; id?: string; about?: string[] };
 
 export function ChatView({ chats, id, about }: Props) {
@@ -85,7 +87,10 @@ function Transcript({ id, title, turns, chats, onCite, shown }: TranscriptProps)
   const box = useRef<HTMLDivElement>(null);
   const end = useRef<HTMLDivElement>(null);
   const [below, setBelow] = useState(false);
+  const [pages, setPages] = useState(1);
+  const hidden = Math.max(0, turns.length - pages * PAGE);
   const newest = turns.at(-1)?.id;
+  useEffect(() => setPages(1), [id]);
   useLayoutEffect(() => {
     box.current?.querySelector(":scope > article:last-of-type")?.scrollIntoView({ block: "start" });
   }, [id, newest]);
@@ -99,7 +104,14 @@ function Transcript({ id, title, turns, chats, onCite, shown }: TranscriptProps)
     <>
       <div className="transcript" ref={box} tabIndex={0} role="region" aria-label="Conversation">
         <h1 className="sr-only">{title}</h1>
-        {turns.map((turn, at) => (
+        {hidden > 0 && (
+          <div className="earlier">
+            <button type="button" className="button" onClick={() => setPages(pages + 1)}>
+              Show earlier questions ({hidden})
+            </button>
+          </div>
+        )}
+        {turns.slice(hidden).map((turn, at, shownTurns) => (
           <TurnView
             key={turn.id}
             id={id}
@@ -107,7 +119,7 @@ function Transcript({ id, title, turns, chats, onCite, shown }: TranscriptProps)
             chats={chats}
             onCite={onCite}
             shown={shown?.turn === turn.id ? shown.passage.n : undefined}
-            end={at === turns.length - 1 ? end : undefined}
+            end={at === shownTurns.length - 1 ? end : undefined}
           />
         ))}
       </div>

@@ -72,8 +72,9 @@ export function Composer({ options, onOptions, onAsk, onStop, running }: Props) 
   );
 }
 
+/** Grow with the text where the style sheet's field-sizing is not known yet. */
 function fit(box: HTMLTextAreaElement | null): void {
-  if (!box) return;
+  if (!box || CSS.supports("field-sizing", "content")) return;
   box.style.height = "auto";
   box.style.height = `${box.scrollHeight}px`;
 }

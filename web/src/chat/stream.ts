@@ -14,24 +14,22 @@ const SILENCE_MS = 40_000; // the server says something every 15 s
 const PAUSES_MS = [400, 1000, 2000, 4000, 8000];
 const EVENTS = new Set(["start", "sources", "token", "done", "error"]);
 
-/** Ask, and return once the answer ended. Throws ApiError when it cannot be had; `signal` stops quietly. */
+/** Ask, or with no request resume, and return once the answer ended. A stream cut before its first event is asked for
+ *  again with the same key, which the server answers once. Throws ApiError when it cannot be had; `signal` stops quietly. */
 export async function follow(request: ChatRequest | null, sink: Sink, signal: AbortSignal): Promise<void> {
-  let ask = request;
+  let reached = !request;
   for (let failures = 0; ; ) {
-    const before = sink.position().last;
+    const { last: before, answerId } = sink.position();
     try {
-      const response = ask ? await open(ask, signal) : await resume(sink, signal);
-      ask = null;
+      const response = answerId || !request ? await resume(sink, signal) : await open(request, signal);
+      reached = true;
       if (await read(response, sink, signal)) return;
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof ApiError && error.code !== "network") throw error;
-      if (!sink.position().answerId) throw error;
+      if (!reached || (error instanceof ApiError && error.code !== "network")) throw error;
     }
     if (signal.aborted) return;
-    const { answerId, last } = sink.position();
-    if (!answerId) throw new ApiError("The connection broke before the answer began. Try again.", "network", 0);
-    failures = last > before ? 0 : failures + 1;
+    failures = sink.position().last > before ? 0 : failures + 1;
     const pause = PAUSES_MS[failures];
     if (pause === undefined) throw new ApiError("The connection broke, and the answer could not be resumed.", "network", 0);
     sink.cut();

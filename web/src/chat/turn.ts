@@ -54,7 +54,8 @@ export function reduce(turn: Turn, n: number, event: TurnEvent): Turn {
 
 function finished(turn: Turn, body: AnswerBody): Turn {
   const { text, sources, session, answer_id: answerId } = body;
-  return { ...turn, status: "done", text, sources, session, answerId, body };
+  const lean = { ...body, text: "", sources: [] }; // kept once: a browser's storage is small
+  return { ...turn, status: "done", text, sources, session, answerId, body: lean };
 }
 
 /** A passage as it is shown: `n` as the text's markers number it, `origin` as the sources do. */
