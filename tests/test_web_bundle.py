@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 WEB, BUNDLE = ROOT / "web", ROOT / "ragkeep" / "serving" / "web"
-SOURCES = ["index.html", "package-lock.json", "package.json", "public", "src", "tsconfig.json", "vite.config.ts"]
+SOURCES = ["index.html", "package-lock.json", "package.json", "src", "tsconfig.json", "vite.config.ts"]
 MANIFEST = json.loads((BUNDLE / "manifest.json").read_text())
 
 

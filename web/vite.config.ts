@@ -6,7 +6,7 @@ import { defineConfig, type Plugin } from "vite";
 
 const root = import.meta.dirname;
 const out = resolve(root, "../ragkeep/serving/web");
-const SOURCES = ["index.html", "package-lock.json", "package.json", "public", "src", "tsconfig.json", "vite.config.ts"];
+const SOURCES = ["index.html", "package-lock.json", "package.json", "src", "tsconfig.json", "vite.config.ts"];
 
 function files(path: string): string[] {
   if (!statSync(path).isDirectory()) return [path];

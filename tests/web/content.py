@@ -14,13 +14,23 @@ ME = {
     "user": "ana",
     "roles": {"default": "admin", "handbook": "reader"},
     "scopes": ["chat", "admin"],
-    "budget": {"tokens_used": 81_000, "tokens_limit": 1_000_000, "usd_used": 0.4, "usd_limit": 20.0},
+    "spent": [
+        {
+            "account": "payer:ana",
+            "period": "2026-11",
+            "tokens": 860_000,
+            "usd": 0.4,
+            "requests": 41,
+            "tokens_limit": 1_000_000,
+            "usd_limit": 20.0,
+        }
+    ],
 }
 WORKSPACES = [
     {"id": "default", "name": "Platform", "role": "admin", "documents": 3},
     {"id": "handbook", "name": "Handbook", "role": "reader", "documents": 0},
 ]
-KEYS = [{"id": "k1", "name": "nightly report", "scopes": ["chat"], "workspaces": ["default"], "expires_at": None}]
+KEYS = [{"id": "k1", "name": "nightly report", "scopes": ["chat"], "roles": {"default": "reader"}, "expires_at": ""}]
 LINES = [
     "def loads(s, *, cls=None, object_hook=None, **kw):",
     '    """Deserialize ``s`` to a Python object.',
@@ -103,7 +113,7 @@ def body_of(answer_id: str, asked: dict[str, Any]) -> dict[str, Any]:
         "abstained": missing,
         "reason": "The closest passages are about reading JSON, not about this." if missing else None,
         "citations": [
-            {"n": n, "uri": s["uri"], "lines": s["lines"], "quote": LINES[0], "score": s["score"], "source": n - 1}
+            {"n": n, "uri": s["uri"], "lines": s["lines"], "quote": LINES[0], "score": s["score"], "source": n}
             for n, s in enumerate(cited, 1)
         ],
         "sources": found,
@@ -186,7 +196,7 @@ def release(n: int) -> dict[str, Any]:
     ndcg = 0.61 + 0.018 * n - 0.0009 * n * n + 0.01 * math.sin(n * 2)
     scores = {"nDCG@10": ndcg, "recall@10": ndcg + 0.14, "answer relevance": ndcg + 0.05}
     return {
-        "number": n,
+        "number": str(n),
         "created_at": (TODAY - timedelta(days=2 * (12 - n))).isoformat(),
         "verdict": "not worse" if n % 4 else "better",
         "reason": "nDCG@10 within 0.01 of the champion",
@@ -200,7 +210,7 @@ def release(n: int) -> dict[str, Any]:
 
 def operations() -> dict[str, dict[str, Any]]:
     """What each path under /v1/ops answers."""
-    at = [(TODAY - timedelta(hours=23 - h)).isoformat() for h in range(24)]
+    at = [(TODAY - timedelta(hours=23 - h)).timestamp() for h in range(24)]
     busy = [max(0.0, math.sin((h - 5) / 24 * math.pi * 1.6)) for h in range(24)]
     series = {
         "latency_p50_ms": [180 + 90 * b for b in busy],
@@ -216,8 +226,8 @@ def operations() -> dict[str, dict[str, Any]]:
             "at": (TODAY - timedelta(days=d)).isoformat(),
             "verdict": ["published", "unchanged", "refused: nDCG@10 fell"][d % 3],
             "seconds": 340 - d * 17,
-            "documents": 4210 + 3 * d,
-            "chunks": 61_200 + 40 * d,
+            "documents": {"total": 4210 + 3 * d, "changed": 7 * d},
+            "chunks": {"total": 61_200 + 40 * d, "embedded": 90 * d},
             "release": 12 - d if d % 3 == 0 else None,
         }
         for d in range(9)
@@ -232,7 +242,7 @@ def operations() -> dict[str, dict[str, Any]]:
     }
     row = {"reason": "no text", "detail": "12 pages, none with a text layer", "at": TODAY.isoformat()}
     return {
-        "releases": {"champion": 12, "previous": 11, "releases": [release(n) for n in range(1, 13)]},
+        "releases": {"champion": "12", "previous": "11", "releases": [release(n) for n in range(1, 13)]},
         "history": {"events": [event]},
         "nights": {"nights": nights},
         "quarantine": {"rows": [{"uri": f"s3://docs/scans/{n}.pdf", **row} for n in range(3)], "total": 3},

@@ -25,9 +25,12 @@ from tests.web import content
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "frame-ancestors 'none'"
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-DOWN = {"status": "degraded", "checks": {"interaction log": {"status": "degraded", "detail": "disk full"}, "index": "ok"}}
+DOWN = {
+    "status": "degraded",
+    "checks": {"log": {"ok": False, "reason": "disk full"}, "release": {"ok": True, "release": "12"}},
+}
 
 
 class State:
@@ -175,8 +178,9 @@ async def keys(request: Request) -> Response:
     if request.method == "POST":
         body = await request.json()
         state.calls.append(("POST", "/v1/keys", body))
-        state.keys.append({"id": f"k{len(state.keys) + 1}", "expires_at": None, **body})
-        return JSONResponse({**state.keys[-1], "key": "rk_shown_once_5f1c"}, 201)
+        made = {"id": f"k{len(state.keys) + 1}", "name": body["name"], "scopes": body["scopes"]}
+        state.keys.append({**made, "roles": body["workspaces"], "expires_at": "", "revoked_at": ""})
+        return JSONResponse({**state.keys[-1], "secret": "rk_shown_once_5f1c"}, 201)
     return JSONResponse({"keys": state.keys})
 
 
@@ -189,16 +193,18 @@ async def revoke(request: Request) -> Response:
 async def ops(request: Request) -> Response:
     state, what = request.app.state.state, request.path_params["what"]
     if request.method == "GET":
+        if what == "metrics" and not 60 <= int(request.query_params["window"]) <= 30 * 86_400:
+            return problem(422, "invalid", "window: seconds, 60 to 30 days")
         return JSONResponse(state.ops[what])
     body = await request.json()
     state.calls.append(("POST", f"/v1/ops/{what}", body))
     releases = state.ops["releases"]
-    if what == "rollback" and body["expect"] != releases["champion"]:
+    if what == "rollback" and body["expect"] != int(releases["champion"]):
         return problem(409, "moved_on", "Another release answers by now. Look again.")
     to = releases["previous"] if what == "rollback" else body["number"]
     event = {"at": content.now(), "action": what, "from": releases["champion"], "to": to, "who": "ana"}
     state.ops["history"]["events"].insert(0, {**event, "reason": body["reason"]})
-    releases["previous"], releases["champion"] = releases["champion"], to
+    releases["previous"], releases["champion"] = releases["champion"], str(to)
     return JSONResponse({"champion": to})
 
 
@@ -231,7 +237,7 @@ def make_app(state: State) -> Any:
         Route("/v1/documents/{id}", document, methods=["GET", "DELETE"]),
         Route("/v1/workspaces", workspaces, methods=["GET", "POST"]), Route("/v1/keys", keys, methods=["GET", "POST"]),
         Route("/v1/keys/{id}", revoke, methods=["DELETE"]), Route("/v1/ops/{what}", ops, methods=["GET", "POST"]),
-        Mount("/", StaticFiles(directory=content.BUNDLE)),
+        Mount("/assets", StaticFiles(directory=content.BUNDLE / "assets")),
     ]  # fmt: skip
     app = Starlette(routes=routes)
     app.state.state = state

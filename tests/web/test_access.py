@@ -170,6 +170,7 @@ def test_degraded_health_is_shown_quietly_with_its_reason(page: Page, server: St
     page.reload()
     page.get_by_role("button", name="Degraded").click()
     expect(page.get_by_role("dialog")).to_contain_text("disk full")
+    expect(page.get_by_role("dialog")).to_contain_text("860,000 of 1,000,000 tokens")
 
 
 def test_the_page_asks_nobody_but_its_server(page: Page, server: Standin) -> None:

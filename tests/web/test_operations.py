@@ -43,7 +43,7 @@ def test_rolling_back_asks_for_a_reason_and_says_what_it_expects(page: Page, ser
 def test_a_rollback_that_comes_too_late_is_refused_in_words(page: Page, server: Standin) -> None:
     open_tab(page)
     page.get_by_role("button", name="Roll back to 11").click()
-    server.state.ops["releases"]["champion"] = 13
+    server.state.ops["releases"]["champion"] = "13"
     page.get_by_label("Reason").fill("late")
     page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Another release answers by now")
@@ -77,8 +77,11 @@ def test_a_key_is_shown_once_and_revoked(page: Page, server: Standin) -> None:
     open_tab(page, "API keys")
     page.get_by_role("button", name="New key").click()
     page.get_by_label("Name").fill("search box")
+    page.get_by_label("Role there").select_option("writer")
     page.get_by_role("button", name="Create key").click()
     expect(page.locator(".secret")).to_have_text("rk_shown_once_5f1c")
+    (asked,) = server.state.said("POST", "/v1/keys")
+    assert (asked["scopes"], asked["workspaces"]) == (["chat"], {"default": "writer"})
     page.get_by_role("button", name="Done").click()
     expect(page.get_by_text("rk_shown_once_5f1c")).to_have_count(0)
     page.get_by_role("button", name="Revoke search box").click()

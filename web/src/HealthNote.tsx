@@ -1,6 +1,6 @@
 import { useState } from "react";
-import { errorOf, url } from "./api/client";
-import type { Budget, Check, Health } from "./api/types";
+import { errorOf, send, url } from "./api/client";
+import type { Check, Health, Me, Spent } from "./api/types";
 import { useSession } from "./session";
 import { Dialog } from "./ui/Dialog";
 import { count, usd } from "./ui/format";
@@ -14,7 +14,8 @@ export function HealthNote() {
   const [open, setOpen] = useState(false);
   const { data, problem } = useLoad(loadHealth, [], 30_000);
   const status = problem ? "down" : (data?.status ?? "ok");
-  const spent = spentOf(me.budget);
+  const budgets = budgetsOf(me);
+  const spent = Math.max(0, ...budgets.map(spentOf));
   return (
     <>
       <button type="button" className="health" data-status={status} onClick={() => setOpen(true)}>
@@ -32,9 +33,12 @@ export function HealthNote() {
                 <dd>{sayCheck(check)}</dd>
               </div>
             ))}
-            {me.budget && <BudgetFacts budget={me.budget} />}
+            {budgets.map((budget) => <BudgetFacts key={budget.account + budget.period} budget={budget} />)}
           </dl>
           <div className="row end">
+            <button type="button" className="button" onClick={() => void signOut()}>
+              Sign out
+            </button>
             <button type="button" className="button primary" onClick={() => setOpen(false)}>
               Close
             </button>
@@ -58,29 +62,37 @@ async function loadHealth(signal: AbortSignal): Promise<Health> {
   throw errorOf(response.status, body);
 }
 
+async function signOut(): Promise<void> {
+  await send("v1/sign-out", { method: "POST" }).catch(() => undefined);
+  location.reload();
+}
+
 function sayCheck(check: Check): string {
   if (typeof check === "boolean") return check ? "ok" : "failing";
   if (check === null || typeof check === "string") return check ?? "unknown";
-  return [check.status, check.detail ?? check.message].filter(Boolean).join(": ");
+  const said = check.status ?? (check.ok === false ? "failing" : "ok");
+  return [said, check.detail || check.message || check.reason || (check.release && `release ${check.release}`)].filter(Boolean).join(": ");
 }
 
-function spentOf(budget?: Budget | null): number {
-  const share = (used = 0, limit?: number | null) => (limit ? used / limit : 0);
-  return Math.max(share(budget?.tokens_used, budget?.tokens_limit), share(budget?.usd_used, budget?.usd_limit));
+function budgetsOf({ budget, spent = [] }: Me): Spent[] {
+  if (!budget) return spent;
+  const { tokens_used: tokens, usd_used: usd, ...limits } = budget;
+  return [{ account: "yours", period: "", tokens, usd, ...limits }, ...spent];
 }
 
-function BudgetFacts({ budget }: { budget: Budget }) {
-  const of = (limit: string | null) => (limit ? ` of ${limit}` : "");
+function spentOf({ tokens, usd, tokens_limit, usd_limit }: Spent): number {
+  const share = (used: number, limit: number | null) => (limit ? used / limit : 0);
+  return Math.max(share(tokens, tokens_limit), share(usd, usd_limit));
+}
+
+function BudgetFacts({ budget: { account, period, tokens, usd: cost, tokens_limit, usd_limit } }: { budget: Spent }) {
+  const of = (limit: number | null, say: (n: number) => string) => (limit === null ? "" : ` of ${say(limit)}`);
   return (
-    <>
-      <div>
-        <dt>tokens</dt>
-        <dd>{count(budget.tokens_used) + of(budget.tokens_limit === null ? null : count(budget.tokens_limit))}</dd>
-      </div>
-      <div>
-        <dt>cost</dt>
-        <dd>{usd(budget.usd_used) + of(budget.usd_limit === null ? null : usd(budget.usd_limit))}</dd>
-      </div>
-    </>
+    <div>
+      <dt>{[account, period].filter(Boolean).join(", ")}</dt>
+      <dd>
+        {count(tokens) + of(tokens_limit, count)} tokens, {usd(cost) + of(usd_limit, usd)}
+      </dd>
+    </div>
   );
 }

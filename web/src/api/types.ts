@@ -14,7 +14,7 @@ export type Source = {
 };
 export type Citation = { n: number; uri: string; lines: Range; quote: string; score: number; source: number };
 export type ModelAnswer = { model: string; text: string; seconds: number; error?: string | null };
-export type Agreement = { score: number; low: boolean; answers: ModelAnswer[] };
+export type Agreement = { score: number | null; low: boolean; answers: ModelAnswer[] };
 export type Started = { answer_id: string; session: string; workspace: string; release: string | number; model: string };
 
 export type AnswerBody = {
@@ -72,8 +72,16 @@ export type Deleted = { id: string; status: string; models_trained_on?: string[]
 export type Workspace = { id: string; name: string; role: Role; documents: number };
 export type Model = { id: string; owned_by?: string };
 export type Budget = { tokens_used: number; tokens_limit: number | null; usd_used: number; usd_limit: number | null };
-export type Me = { user: string; roles: Record<string, Role>; scopes: string[]; budget?: Budget | null };
-export type Check = string | boolean | null | { status?: string; detail?: string; message?: string };
+export type Spent = {
+  account: string;
+  period: string;
+  tokens: number;
+  usd: number;
+  tokens_limit: number | null;
+  usd_limit: number | null;
+};
+export type Me = { user: string; roles: Record<string, Role>; scopes: string[]; budget?: Budget | null; spent?: Spent[] };
+export type Check = string | boolean | null | { ok?: boolean; status?: string; detail?: string; message?: string; reason?: string; release?: string };
 export type Health = { status: "ok" | "degraded" | "down"; checks?: Record<string, Check> };
 
 export type Score = { value: number; lo?: number | null; hi?: number | null };
@@ -88,31 +96,39 @@ export type Release = {
   generator: string;
   git_sha?: string | null;
 };
-export type Releases = { champion: number | null; previous: number | null; releases: Release[] };
+export type Releases = {
+  champion: number | null;
+  previous: number | null;
+  rejected?: { number: number | string; reason: string } | null;
+  releases: Release[];
+};
 export type OpsEvent = {
   at: string;
   action: string;
-  from: number | null;
-  to: number | null;
+  from: number | string | null;
+  to: number | string | null;
   who: string;
   reason?: string | null;
 };
 export type Night = {
   at: string;
-  verdict: string;
-  seconds: number;
-  documents: number;
-  chunks: number;
-  release: number | null;
+  verdict?: string | null;
+  seconds?: number | null;
+  documents?: number | Record<string, number> | null;
+  chunks?: number | Record<string, number> | null;
+  release?: number | string | null;
+  reasons?: string[];
+  error?: string;
 };
-export type Quarantined = { uri: string; reason: string; detail?: string | null; at: string };
+export type Quarantined = { uri: string; reason: string; detail?: string | null; at?: string };
 export type Point = [at: string | number, value: number | null];
 export type Metrics = { series: Record<string, Point[]> };
 export type Key = {
   id: string;
   name: string;
   scopes: string[];
-  workspaces: string[];
+  roles?: Record<string, Role>;
+  workspaces?: string[] | Record<string, Role>;
   created_at?: string;
   expires_at?: string | null;
   revoked_at?: string | null;

@@ -7,17 +7,23 @@ const ignore = () => undefined;
 
 /** The models' answers side by side, and how far they agree. */
 export function CompareView({ agreement }: { agreement: Agreement }) {
-  const percent = Math.round(agreement.score * 100);
+  const percent = agreement.score === null ? null : Math.round(agreement.score * 100);
   return (
     <section className="compare" aria-label="Comparison of models">
       <div className="agreement" data-low={agreement.low}>
-        <span>
-          Agreement <b>{percent} %</b>
-        </span>
-        <meter aria-label="Agreement" min={0} max={100} value={percent}>
-          {percent} %
-        </meter>
-        {agreement.low && <span>The models disagree: check the sources before you rely on this.</span>}
+        {percent === null ? (
+          <span>Too few answers to compare.</span>
+        ) : (
+          <>
+            <span>
+              Agreement <b>{percent} %</b>
+            </span>
+            <meter aria-label="Agreement" min={0} max={100} value={percent}>
+              {percent} %
+            </meter>
+          </>
+        )}
+        {agreement.low && percent !== null && <span>The models disagree: check the sources before you rely on this.</span>}
       </div>
       <div className="columns">
         {agreement.answers.map(({ model, text, seconds, error }) => (

@@ -5,7 +5,7 @@ import { markers, newTurn, reduce, type Turn, type TurnEvent } from "./turn";
 const source = { n: 4, uri: "a.md", lines: [1, 2] as [number, number], context: "", language: "", kind: "", score: 1, preview: "" };
 const start: TurnEvent = { type: "start", data: { answer_id: "a", session: "s", workspace: "w", release: 1, model: "m" } };
 const token = (text: string): TurnEvent => ({ type: "token", data: { text } });
-const body = { answer_id: "a", session: "s", text: "Checked. [1]", sources: [source], citations: [{ ...source, n: 1, source: 0, quote: "" }] };
+const body = { answer_id: "a", session: "s", text: "Checked. [1]", sources: [source], citations: [{ ...source, n: 1, source: 4, quote: "" }] };
 const done: TurnEvent = { type: "done", data: body as unknown as AnswerBody };
 
 const play = (events: [number, TurnEvent][]): Turn =>

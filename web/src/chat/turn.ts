@@ -1,5 +1,5 @@
 /** One question and its answer, and how each event of the stream changes it. Pure: the tests feed it events. */
-import type { AnswerBody, Source, Started } from "../api/types";
+import type { AnswerBody, Citation, Source, Started } from "../api/types";
 
 export type Problem = { code: string; message: string; retryAfter?: number };
 export type Status = "waiting" | "streaming" | "reconnecting" | "done" | "stopped" | "failed";
@@ -67,10 +67,17 @@ export function markers(turn: Turn): Map<number, Passage> {
   const blank = { context: "", language: "", kind: "", preview: "" };
   return new Map(
     turn.body.citations.map(({ n, uri, lines, quote, source, score }) => {
-      const passage = turn.sources[source];
+      const passage = passageOf(turn.sources, { uri, lines, source });
       return [n, { ...blank, preview: quote, ...passage, n, uri, lines, score, origin: passage?.n ?? n }];
     }),
   );
+}
+
+/** The source a citation stands in: the one it names if that holds its lines, else the first that does. */
+function passageOf(sources: Source[], { uri, lines, source }: Pick<Citation, "uri" | "lines" | "source">): Source | undefined {
+  const named = sources.filter(({ n }) => n === source);
+  const candidates = [...named, ...sources].filter((each) => each.uri === uri);
+  return candidates.find((each) => each.lines[0] <= lines[0] && lines[1] <= each.lines[1]) ?? candidates[0];
 }
 
 /** The passages that were read and not cited. */

@@ -50,14 +50,20 @@ export function KeysView() {
   );
 }
 
-const spaces = (ids: string[]) => (ids.length && !ids.includes("*") ? ids.join(", ") : "all");
+const ROLES = { reader: "reader: ask and vote", writer: "writer: documents too", admin: "admin: keys and the workspace too" };
+
+function spacesOf({ roles, workspaces }: Key): string {
+  const held = roles ?? workspaces ?? {};
+  const pairs = Array.isArray(held) ? held.map((id) => [id, ""]) : Object.entries(held);
+  return pairs.map(([id, role]) => `${id === "*" ? "all" : id}${role ? ` (${role})` : ""}`).join(", ") || "all";
+}
 
 function KeyTable({ keys, onRevoke }: { keys: Key[]; onRevoke: (key: Key) => void }) {
   const when = (at?: string | null) => (at ? momentOf(at) : "never");
   const rows = keys.map((key) => [
     <strong key="n" className="break">{key.name}</strong>,
     key.scopes.join(", "),
-    spaces(key.workspaces),
+    spacesOf(key),
     when(key.expires_at),
     key.revoked_at ? (
       <span className="badge" data-status="error">revoked</span>
@@ -93,7 +99,7 @@ function NewKeyDialog({ onClose, onMade }: { onClose: () => void; onMade: () => 
 }
 
 function KeyForm({ onClose, onMade }: { onClose: () => void; onMade: (key: string) => void }) {
-  const { workspace, workspaces } = useSession();
+  const { me, workspace, workspaces } = useSession();
   const [scopes, setScopes] = useState<string[]>(["chat"]);
   const [problem, setProblem] = useState("");
   const submit = (event: FormEvent<HTMLFormElement>) => {
@@ -101,7 +107,7 @@ function KeyForm({ onClose, onMade }: { onClose: () => void; onMade: (key: strin
     const form = new FormData(event.currentTarget);
     const until = form.get("expires") as string;
     const space = form.get("workspace") as string;
-    const asked = { name: form.get("name"), scopes, workspaces: space ? [space] : [], expires_at: until ? `${until}T23:59:59Z` : undefined };
+    const asked = { name: form.get("name"), scopes, workspaces: { [space]: form.get("role") }, expires_at: until ? `${until}T23:59:59Z` : undefined };
     post<NewKey>("v1/keys", asked).then(
       (key) => onMade(key.key ?? key.secret ?? key.token ?? ""),
       (error: unknown) => setProblem(messageOf(error)),
@@ -128,10 +134,20 @@ function KeyForm({ onClose, onMade }: { onClose: () => void; onMade: (key: strin
       <label className="field">
         Workspace
         <select name="workspace" defaultValue={workspace}>
-          <option value="">all I have a role in</option>
-          {workspaces.map(({ id, name }) => (
+          {me.roles["*"] && <option value="*">all workspaces</option>}
+          {(workspaces.length ? workspaces : [{ id: workspace, name: workspace }]).map(({ id, name }) => (
             <option key={id} value={id}>
               {name}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label className="field">
+        Role there
+        <select name="role">
+          {Object.entries(ROLES).map(([role, words]) => (
+            <option key={role} value={role}>
+              {words}
             </option>
           ))}
         </select>

@@ -23,10 +23,10 @@ export function NightsView() {
             numeric={[2, 3, 4, 5]}
             rows={nights.map((night) => [
               momentOf(night.at),
-              night.verdict,
-              duration(night.seconds),
-              count(night.documents),
-              count(night.chunks),
+              <Verdict key="v" night={night} />,
+              night.seconds == null ? "–" : duration(night.seconds),
+              amount(night.documents),
+              amount(night.chunks),
               night.release ?? "–",
             ])}
           />
@@ -34,4 +34,26 @@ export function NightsView() {
       }
     </Part>
   );
+}
+
+function Verdict({ night: { verdict, reasons = [], error } }: { night: Night }) {
+  return (
+    <>
+      {verdict ?? "–"}
+      {[...reasons, error].filter(Boolean).map((reason) => (
+        <small key={reason} className="quiet below">
+          {reason}
+        </small>
+      ))}
+    </>
+  );
+}
+
+/** A number, or a total with what of it is new beside it. */
+function amount(value: number | Record<string, number> | null | undefined): string {
+  if (value == null) return "–";
+  if (typeof value === "number") return count(value);
+  return Object.entries(value)
+    .map(([name, n]) => `${count(n)} ${name}`)
+    .join(", ");
 }

@@ -21,8 +21,8 @@ export function QuarantineView() {
               <code>ragkeep quarantine</code>.
             </p>
             <ul className="documents">
-              {rows.map(({ uri, reason, detail, at }) => (
-                <li key={uri}>
+              {rows.map(({ uri, reason, detail, at }, row) => (
+                <li key={row}>
                   <div className="doc-text">
                     <strong className="break">{uri}</strong>
                     {detail && <span className="quiet break">{detail}</span>}
@@ -30,7 +30,7 @@ export function QuarantineView() {
                   <span className="badge" data-status="error">
                     {reason}
                   </span>
-                  <span className="quiet">{ago(at)}</span>
+                  {at && <span className="quiet">{ago(at)}</span>}
                 </li>
               ))}
             </ul>

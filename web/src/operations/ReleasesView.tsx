@@ -15,7 +15,15 @@ async function load(signal: AbortSignal): Promise<Data> {
     get<Releases>("v1/ops/releases", {}, signal),
     get<{ events: OpsEvent[] }>("v1/ops/history", {}, signal),
   ]);
-  return { ...releases, ...history, releases: releases.releases.toSorted((a, b) => a.number - b.number) };
+  const rows = releases.releases.map((release) => ({ ...release, number: Number(release.number) }));
+  const { champion, previous } = releases;
+  return {
+    ...releases,
+    ...history,
+    champion: champion === null ? null : Number(champion),
+    previous: previous === null ? null : Number(previous),
+    releases: rows.toSorted((a, b) => a.number - b.number),
+  };
 }
 
 export function ReleasesView() {
@@ -51,7 +59,7 @@ function NoRelease() {
 }
 
 function Shown({ data, onMove }: { data: Data; onMove: (move: Move) => void }) {
-  const { champion, previous, releases, events } = data;
+  const { champion, previous, rejected, releases, events } = data;
   const now = releases.find(({ number }) => number === champion);
   const back = releases.find(({ number }) => number === previous);
   return (
@@ -66,6 +74,11 @@ function Shown({ data, onMove }: { data: Data; onMove: (move: Move) => void }) {
           )}
         </div>
         {now && <Versions release={now} />}
+        {rejected && (
+          <p className="problem">
+            Release {rejected.number} was taken back by itself: {rejected.reason}
+          </p>
+        )}
       </section>
       <Scores releases={releases} champion={champion} />
       <section>

@@ -6,7 +6,7 @@ import { useLoad } from "../ui/hooks";
 import { Chart, type Series } from "./Chart";
 import { Part, Table } from "./Part";
 
-const WINDOWS = { "1h": "Last hour", "24h": "Last day", "7d": "Last 7 days", "30d": "Last 30 days" };
+const WINDOWS = { 3600: "Last hour", 86400: "Last day", 604800: "Last 7 days", 2592000: "Last 30 days" }; // in seconds
 type Window = keyof typeof WINDOWS;
 type Plot = { title: string; lines: Record<string, string>; format: (y: number) => string };
 
@@ -22,13 +22,13 @@ function whole(y: number): string {
 }
 
 export function TrafficView() {
-  const [window, setWindow] = useState<Window>("24h");
-  const loaded = useLoad((signal) => get<Metrics>("v1/ops/metrics", { window }, signal), [window], 60_000);
+  const [window, setWindow] = useState<Window>(86400);
+  const loaded = useLoad((signal) => get<Metrics>("v1/ops/metrics", { window: String(window) }, signal), [window], 60_000);
   return (
     <>
       <div className="row wrap filters" role="group" aria-label="Time span">
         {Object.entries(WINDOWS).map(([name, title]) => (
-          <button key={name} type="button" className="tab" aria-pressed={name === window} onClick={() => setWindow(name as Window)}>
+          <button key={name} type="button" className="tab" aria-pressed={name === String(window)} onClick={() => setWindow(Number(name) as Window)}>
             {title}
           </button>
         ))}
@@ -39,7 +39,7 @@ export function TrafficView() {
 }
 
 function Plots({ series, window }: { series: Record<string, Point[]>; window: Window }) {
-  const tick = window === "1h" || window === "24h" ? timeOf : dayOf;
+  const tick = window <= 86400 ? timeOf : dayOf;
   const shown = PLOTS.map(({ lines, ...plot }) => ({ ...plot, series: seriesOf(series, lines) })).filter((plot) => plot.series.length);
   if (!shown.length) {
     return (
@@ -73,7 +73,8 @@ function seriesOf(series: Record<string, Point[]>, lines: Record<string, string>
 }
 
 function ValueTable({ title, series, format }: { title: string; series: Series[]; format: (y: number) => string }) {
-  const rows = (series[0]?.points ?? []).map(({ x, label }) => [
+  const moments = new Map(series.flatMap(({ points }) => points.map(({ x, label }) => [x, label])));
+  const rows = [...moments].sort(([a], [b]) => a - b).map(([x, label]) => [
     label,
     ...series.map(({ points }) => {
       const y = points.find((point) => point.x === x)?.y;
