@@ -48,6 +48,7 @@ class State:
         self.health: dict[str, Any] = {"status": "ok", "checks": {"index": "ok", "interaction log": "ok"}}
         self.workspaces = [dict(w) for w in content.WORKSPACES]
         self.documents = [dict(d) for d in content.DOCUMENTS]
+        self.me: dict[str, Any] = dict(content.ME)
         self.keys = [dict(k) for k in content.KEYS]
         self.ops = content.operations()
 
@@ -173,6 +174,13 @@ async def workspaces(request: Request) -> Response:
     return JSONResponse({"workspaces": state.workspaces})
 
 
+async def workspace(request: Request) -> Response:
+    state, id_ = request.app.state.state, request.path_params["id"]
+    state.workspaces = [w for w in state.workspaces if w["id"] != id_]
+    state.me = {**state.me, "roles": {name: role for name, role in state.me["roles"].items() if name != id_}}
+    return JSONResponse({"id": id_, "status": "deleted"})
+
+
 async def keys(request: Request) -> Response:
     state = request.app.state.state
     if request.method == "POST":
@@ -211,7 +219,7 @@ async def ops(request: Request) -> Response:
 async def me(request: Request) -> Response:
     if not request.app.state.state.authorized:
         return problem(401, "unauthorized", "This key is not known. Ask an administrator for one.")
-    return JSONResponse(content.ME)
+    return JSONResponse(request.app.state.state.me)
 
 
 async def index(request: Request) -> Response:
@@ -235,7 +243,8 @@ def make_app(state: State) -> Any:
         Route("/v1/chat/{id}", cancel, methods=["DELETE"]), Route("/v1/feedback", feedback, methods=["POST"]),
         Route("/v1/source", source), Route("/v1/documents", documents, methods=["GET", "POST"]),
         Route("/v1/documents/{id}", document, methods=["GET", "DELETE"]),
-        Route("/v1/workspaces", workspaces, methods=["GET", "POST"]), Route("/v1/keys", keys, methods=["GET", "POST"]),
+        Route("/v1/workspaces", workspaces, methods=["GET", "POST"]),
+        Route("/v1/workspaces/{id}", workspace, methods=["DELETE"]), Route("/v1/keys", keys, methods=["GET", "POST"]),
         Route("/v1/keys/{id}", revoke, methods=["DELETE"]), Route("/v1/ops/{what}", ops, methods=["GET", "POST"]),
         Mount("/assets", StaticFiles(directory=content.BUNDLE / "assets")),
     ]  # fmt: skip

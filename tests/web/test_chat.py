@@ -94,7 +94,7 @@ def test_a_stream_cut_before_it_began_is_asked_for_again_and_answered_once(page:
 
 
 def test_text_never_shrinks_or_doubles_while_a_cut_stream_is_resumed(page: Page, server: Standin) -> None:
-    server.state.token_s = 0.03
+    server.state.token_s = 0.01
     turn = ask(page, "cut long")
     expect(turn.locator(".status-line")).to_contain_text("resuming")
     expect(turn.get_by_label("Copy answer")).to_be_visible(timeout=30_000)

@@ -36,7 +36,7 @@ def test_files_are_dropped_on_the_page(page: Page, server: Standin) -> None:
     page.get_by_role("link", name="Documents", exact=True).click()
     page.get_by_text("runbook-ingest.md").wait_for()
     page.evaluate(DROP, "dropped.md")
-    expect(page.get_by_text("dropped.md")).to_be_visible()
+    expect(page.get_by_role("button", name="Delete dropped.md")).to_be_visible()
     assert server.state.said("POST", "/v1/documents") == ["dropped.md"]
 
 
@@ -86,3 +86,11 @@ def test_a_new_workspace_is_switched_to(page: Page) -> None:
     page.get_by_label("Name").fill("Field notes")
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_label("Workspace", exact=True)).to_have_value("field-notes")
+
+
+def test_deleting_a_workspace_asks_first_and_shows_another(page: Page, server: Standin) -> None:
+    page.get_by_role("link", name="Documents", exact=True).click()
+    page.get_by_role("button", name="Delete this workspace").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete workspace").click()
+    expect(page.get_by_label("Workspace", exact=True)).to_have_value("handbook")
+    assert [one["id"] for one in server.state.workspaces] == ["handbook"]

@@ -32,12 +32,12 @@ type Loaded = Awaited<ReturnType<typeof loadAll>> & { reload: () => void };
 function Inside({ me, workspaces, models, reload }: Loaded) {
   const [chosen, setWorkspace] = useKept<string>("workspace", "");
   const [page = "chat", ...rest] = useRoute();
-  const named = [...workspaces.map(({ id }) => id), ...Object.keys(me.roles)].filter((id) => id !== "*" && id !== "ops");
-  const workspace = named.includes(chosen) ? chosen : (named[0] ?? "default");
-  const role = me.roles[workspace] ?? me.roles["*"] ?? workspaces.find(({ id }) => id === workspace)?.role ?? "reader";
+  const rooms = useMemo(() => roomsOf(me, workspaces), [me, workspaces]);
+  const room = rooms.find(({ id }) => id === chosen) ?? rooms[0]!;
+  const { id: workspace, role } = room;
   const session = useMemo(
-    () => ({ me, workspace, workspaces, role, models, setWorkspace, reload }),
-    [me, workspace, workspaces, role, models, setWorkspace, reload],
+    () => ({ me, workspace, workspaces: rooms, role, models, setWorkspace, reload }),
+    [me, workspace, rooms, role, models, setWorkspace, reload],
   );
   const chats = chatsOf(me.user, workspace);
   return (
@@ -53,6 +53,16 @@ function Inside({ me, workspaces, models, reload }: Loaded) {
       </Shell>
     </SessionContext>
   );
+}
+
+/** The workspaces one may enter: those the server lists, and those a role is held in that were never made there. */
+function roomsOf({ roles }: Me, listed: Workspace[]): Workspace[] {
+  const all = roles["*"];
+  const named = Object.entries(roles).filter(([id]) => id !== "*" && id !== "ops");
+  const given = all && !("default" in roles) ? [["default", all] as const, ...named] : named;
+  const unlisted = given.filter(([id]) => !listed.some((each) => each.id === id));
+  const rooms = [...unlisted.map(([id, role]) => ({ id, name: id, role })), ...listed];
+  return rooms.length ? rooms : [{ id: "default", name: "default", role: all ?? "reader" }];
 }
 
 function Unreachable({ problem, retry }: { problem: string; retry: () => void }) {

@@ -29,7 +29,7 @@ export function HealthNote() {
           <dl className="facts">
             {Object.entries(data?.checks ?? {}).map(([name, check]) => (
               <div key={name}>
-                <dt>{name}</dt>
+                <dt>{name.replaceAll("_", " ")}</dt>
                 <dd>{sayCheck(check)}</dd>
               </div>
             ))}
@@ -89,7 +89,7 @@ function BudgetFacts({ budget: { account, period, tokens, usd: cost, tokens_limi
   const of = (limit: number | null, say: (n: number) => string) => (limit === null ? "" : ` of ${say(limit)}`);
   return (
     <div>
-      <dt>{[account, period].filter(Boolean).join(", ")}</dt>
+      <dt>{[account.replace(/^payer:.*/, "you"), period].filter(Boolean).join(", ")}</dt>
       <dd>
         {count(tokens) + of(tokens_limit, count)} tokens, {usd(cost) + of(usd_limit, usd)}
       </dd>

@@ -36,6 +36,7 @@ export function SignIn({ onDone }: { onDone: () => void }) {
             onChange={(event) => setKey(event.target.value)}
           />
         </label>
+        <input className="sr-only" name="username" autoComplete="username" defaultValue="ragkeep" tabIndex={-1} aria-hidden="true" />
         {problem && <p className="problem" role="alert">{problem}</p>}
         <button className="button primary" disabled={busy}>
           Sign in

@@ -9,7 +9,6 @@ import { Icon } from "./ui/Icon";
 export function WorkspaceSwitch() {
   const { workspace, workspaces, setWorkspace } = useSession();
   const [making, setMaking] = useState(false);
-  const known = workspaces.length ? workspaces : [{ id: workspace, name: workspace }];
   const change = (id: string) => {
     setWorkspace(id);
     if (/^#\/(chat|about)\//.test(location.hash)) go("chat"); // that chat belongs to the workspace left behind
@@ -17,7 +16,7 @@ export function WorkspaceSwitch() {
   return (
     <div className="workspace">
       <select aria-label="Workspace" value={workspace} onChange={(event) => change(event.target.value)}>
-        {known.map(({ id, name }) => (
+        {workspaces.map(({ id, name }) => (
           <option key={id} value={id}>
             {name}
           </option>

@@ -69,7 +69,7 @@ export type Doc = {
 export type Documents = { documents: Doc[]; next?: string | null };
 export type Deleted = { id: string; status: string; models_trained_on?: string[] };
 
-export type Workspace = { id: string; name: string; role: Role; documents: number };
+export type Workspace = { id: string; name: string; role: Role; documents?: number };
 export type Model = { id: string; owned_by?: string };
 export type Budget = { tokens_used: number; tokens_limit: number | null; usd_used: number; usd_limit: number | null };
 export type Spent = {

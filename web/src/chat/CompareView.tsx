@@ -1,12 +1,12 @@
 import type { Agreement } from "../api/types";
-import { Rich } from "../text/Rich";
+import { type Markers, Rich } from "../text/Rich";
 import { duration } from "../ui/format";
+import type { Passage } from "./turn";
 
-const NO_SOURCES = new Map<never, never>();
-const ignore = () => undefined;
+type Props = { agreement: Agreement; sources: Markers; onCite: (passage: Passage) => void };
 
-/** The models' answers side by side, and how far they agree. */
-export function CompareView({ agreement }: { agreement: Agreement }) {
+/** The models' answers side by side, unchecked, and how far they agree. */
+export function CompareView({ agreement, sources, onCite }: Props) {
   const percent = agreement.score === null ? null : Math.round(agreement.score * 100);
   return (
     <section className="compare" aria-label="Comparison of models">
@@ -32,7 +32,7 @@ export function CompareView({ agreement }: { agreement: Agreement }) {
               {model}
               <span className="quiet">{duration(seconds)}</span>
             </h3>
-            {error ? <p className="problem">{error}</p> : <Rich text={text} sources={NO_SOURCES} onCite={ignore} />}
+            {error ? <p className="problem">{error}</p> : <Rich text={text} sources={sources} onCite={onCite} />}
           </section>
         ))}
       </div>

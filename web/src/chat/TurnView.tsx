@@ -5,7 +5,7 @@ import { Icon } from "../ui/Icon";
 import { AnswerFoot } from "./AnswerFoot";
 import { CompareView } from "./CompareView";
 import type { Chats } from "./store";
-import { isOpen, markers, type Passage, type Turn, uncited } from "./turn";
+import { isOpen, markers, numbered, type Passage, type Turn, uncited } from "./turn";
 
 type Props = {
   id: string;
@@ -18,6 +18,7 @@ type Props = {
 
 export const TurnView = memo(function TurnView({ id, turn, chats, onCite, shown, end }: Props) {
   const sources = useMemo(() => markers(turn), [turn.sources, turn.body]);
+  const snippets = useMemo(() => numbered(turn.sources), [turn.sources]);
   const cite = useCallback((passage: Passage) => onCite(turn, passage), [onCite, turn.id, turn.answerId]);
   return (
     <article className="turn" data-status={turn.status} aria-label={`Question: ${turn.ask.message.slice(0, 80)}`}>
@@ -36,7 +37,7 @@ export const TurnView = memo(function TurnView({ id, turn, chats, onCite, shown,
       </div>
       {turn.body && !turn.body.abstained && <Places passages={[...sources.values()]} shown={shown} onCite={cite} />}
       {turn.body && <Notes turn={turn} />}
-      {turn.body?.agreement && <CompareView agreement={turn.body.agreement} />}
+      {turn.body?.agreement && <CompareView agreement={turn.body.agreement} sources={snippets} onCite={cite} />}
       {turn.body && <AnswerFoot id={id} turn={turn} chats={chats} />}
       <div ref={end} />
     </article>
@@ -65,7 +66,7 @@ function NotFound({ turn, onCite }: { turn: Turn; onCite: (passage: Passage) => 
   return (
     <div className="not-found">
       <h3>Not in the documents</h3>
-      <p>{turn.body?.reason ?? "No passage that was found answers this question."}</p>
+      <p>{turn.body?.reason || "No passage that was found answers this question."}</p>
       <p>
         Try the words the documents would use, or <a href="#/documents">add a document</a> that covers it.
       </p>

@@ -61,9 +61,14 @@ function finished(turn: Turn, body: AnswerBody): Turn {
 /** A passage as it is shown: `n` as the text's markers number it, `origin` as the sources do. */
 export type Passage = Source & { origin: number };
 
+/** Sources by their own numbers, as a text means them that was not checked. */
+export function numbered(sources: Source[]): Map<number, Passage> {
+  return new Map(sources.map((source) => [source.n, { ...source, origin: source.n }]));
+}
+
 /** What each marker [n] of the answer means: a checked answer numbers its citations, a streaming one its sources. */
 export function markers(turn: Turn): Map<number, Passage> {
-  if (!turn.body) return new Map(turn.sources.map((source) => [source.n, { ...source, origin: source.n }]));
+  if (!turn.body) return numbered(turn.sources);
   const blank = { context: "", language: "", kind: "", preview: "" };
   return new Map(
     turn.body.citations.map(({ n, uri, lines, quote, source, score }) => {

@@ -53,6 +53,7 @@ export function DocumentsView() {
           Show more
         </button>
       )}
+      {role === "admin" && <DeleteWorkspace name={name} />}
       {doomed && (
         <Confirm title="Delete this document?" action="Delete" danger onClose={() => setDoomed(undefined)} onConfirm={() => gone(doomed)}>
           <p>
@@ -62,6 +63,29 @@ export function DocumentsView() {
         </Confirm>
       )}
     </DropZone>
+  );
+}
+
+function DeleteWorkspace({ name }: { name: string }) {
+  const { workspace, reload } = useSession();
+  const [asking, setAsking] = useState(false);
+  return (
+    <div className="row end">
+      <button type="button" className="button small danger" onClick={() => setAsking(true)}>
+        Delete this workspace
+      </button>
+      {asking && (
+        <Confirm
+          title={`Delete the workspace ${name}?`}
+          action="Delete workspace"
+          danger
+          onClose={() => setAsking(false)}
+          onConfirm={() => remove(`v1/workspaces/${encodeURIComponent(workspace)}`).then(reload)}
+        >
+          <p>All its documents, answers and conversations go with it, and everybody's roles in it. This cannot be undone.</p>
+        </Confirm>
+      )}
+    </div>
   );
 }
 
@@ -164,7 +188,7 @@ function DocRow({ doc, writer, onDelete }: { doc: Doc; writer: boolean; onDelete
         <span className="quiet" title={momentOf(at)}>
           {facts.join(" · ")}
         </span>
-        {status === "error" && <span className="problem">{reason ?? "No reason was given; see the server's log."}</span>}
+        {status === "error" && <span className="problem">{reason || "No reason was given; see the server's log."}</span>}
       </div>
       <span className="badge" data-status={status}>
         {STATUS[status]}

@@ -135,7 +135,7 @@ function KeyForm({ onClose, onMade }: { onClose: () => void; onMade: (key: strin
         Workspace
         <select name="workspace" defaultValue={workspace}>
           {me.roles["*"] && <option value="*">all workspaces</option>}
-          {(workspaces.length ? workspaces : [{ id: workspace, name: workspace }]).map(({ id, name }) => (
+          {workspaces.map(({ id, name }) => (
             <option key={id} value={id}>
               {name}
             </option>

@@ -1,4 +1,5 @@
 import { useEffect, useRef } from "react";
+import { Boundary } from "../ui/Boundary";
 import { KeysView } from "./KeysView";
 import { NightsView } from "./NightsView";
 import { QuarantineView } from "./QuarantineView";
@@ -32,7 +33,9 @@ export function OperationsView({ tab }: { tab: string }) {
           </a>
         ))}
       </nav>
-      <View />
+      <Boundary key={chosen}>
+        <View />
+      </Boundary>
     </div>
   );
 }

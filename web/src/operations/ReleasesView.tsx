@@ -111,7 +111,7 @@ function Versions({ release }: { release: Release }) {
       {Object.entries(facts).map(([name, value]) => (
         <div key={name}>
           <dt>{name}</dt>
-          <dd className="break">{value ?? "unknown"}</dd>
+          <dd className="break">{value || "unknown"}</dd>
         </div>
       ))}
     </dl>
@@ -142,7 +142,7 @@ function Scores({ releases, champion }: { releases: Release[]; champion: number 
           </select>
         </label>
       </div>
-      <Chart title={`${name} by release, with its 95 % interval`} series={[{ name, points }]} format={score} height={260} tick={String} />
+      <Chart title={`${name} by release${points.some(({ lo }) => lo != null) ? ", with its 95 % interval" : ""}`} series={[{ name, points }]} format={score} height={260} tick={String} />
     </section>
   );
 }

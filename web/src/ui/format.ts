@@ -4,12 +4,19 @@ const time = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit",
 const full = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" });
 
 export const dateOf = (at: string | number) => new Date(typeof at === "number" && at < 1e11 ? at * 1000 : at);
-export const dayOf = (at: string | number) => day.format(dateOf(at));
-export const timeOf = (at: string | number) => time.format(dateOf(at));
-export const momentOf = (at: string | number) => full.format(dateOf(at));
+
+/** A time that is none, such as "", is said to be unknown. */
+function say(format: Intl.DateTimeFormat, at: string | number): string {
+  const date = dateOf(at);
+  return Number.isNaN(date.getTime()) ? "unknown" : format.format(date);
+}
+export const dayOf = (at: string | number) => say(day, at);
+export const timeOf = (at: string | number) => say(time, at);
+export const momentOf = (at: string | number) => say(full, at);
 
 export function ago(at: string | number): string {
   const minutes = Math.round((Date.now() - dateOf(at).getTime()) / 60_000);
+  if (Number.isNaN(minutes)) return "unknown";
   if (minutes < 1) return "just now";
   if (minutes < 60) return `${minutes} min ago`;
   if (minutes < 60 * 24) return `${Math.round(minutes / 60)} h ago`;
