@@ -1,20 +1,15 @@
 """How the store speaks with a cluster that is busy, gone, or not the one it says: small real servers on this machine."""
 
-import datetime
-import ipaddress
 import json
 import logging
 import socket
-import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -25,8 +20,8 @@ from ragkeep.stores import opensearch, opensearch_client
 from ragkeep.stores.opensearch import OpenSearchStore
 from ragkeep.types import Query
 from tests.stores.building import DIM, chunk_batch
+from tests.stores.wire import Answer, Authority, serving, tls_context
 
-Answer = tuple[int, Any]
 META = {"dim": DIM, "analysis": "1", "format": 1, "finished": False}
 MAPPING = {"ragkeep-index.docs-1": {"mappings": {"_meta": META}}}
 
@@ -61,39 +56,6 @@ def each(*statuses: int) -> Callable[[list[str]], Answer]:
 
 def whole(status: int, kind: str = "made_up_exception", reason: str = "no") -> Callable[[list[str]], Answer]:
     return lambda _: (status, {"error": {"type": kind, "reason": reason}, "status": status})
-
-
-@contextmanager
-def serving(answer: Callable[[str, bytes], Answer], *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Run a server that answers every request by a function; yields its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def handle_one(self) -> None:
-            status, said = answer(self.path, self.rfile.read(int(self.headers.get("content-length", 0))))
-            data = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = do_PUT = do_DELETE = handle_one  # noqa: N815 - http.server's names
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, *_: object) -> None:
-            """A client that refuses our certificate is what is tested."""
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        if tls:
-            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 @contextmanager
@@ -228,33 +190,6 @@ def test_the_next_node_is_asked_when_one_is_gone() -> None:
             assert store._meta("docs-1") == META
 
 
-def certificate(folder: Path, *, days: int) -> ssl.SSLContext:
-    """A certificate that signs itself, valid until `days` from now."""
-    pytest.importorskip("cryptography", reason="making certificates needs the package cryptography")
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "stub")])
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=30))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    (folder / "cert.pem").write_bytes(made.public_bytes(pem))
-    plain = serialization.NoEncryption()
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return context
-
-
 @pytest.mark.parametrize(
     ("days", "known", "said"),
     [
@@ -264,8 +199,9 @@ def certificate(folder: Path, *, days: int) -> ssl.SSLContext:
     ],
 )
 def test_a_certificate_is_checked(tmp_path: Path, days: int, known: bool, said: str | None) -> None:
-    tls = certificate(tmp_path, days=days)
-    ca = str(tmp_path / "cert.pem") if known else ""
+    authority, tls = Authority(tmp_path), tls_context()
+    authority.sign(tls, days=days)
+    ca = authority.ca if known else ""
     with serving(lambda *_: (200, MAPPING), tls=tls) as url, store_at(url, ca=ca) as store:
         if said is None:
             assert store._meta("docs-1") == META
