@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,10 @@ ERRORS = [
     (whole(403, "security_exception", "no permissions"), "does not let user 'me' do this .*role"),
     (whole(403, "cluster_block_exception", "blocked by: [FORBIDDEN/8/index write (api)];"), "sealed"),
     (whole(429, "cluster_block_exception", "[disk usage exceeded flood-stage watermark]"), "disk is nearly full"),
+    (
+        whole(403, "index_create_block_exception", "cluster create-index blocked (api)"),
+        "disks are nearly full: free some",
+    ),
     (whole(500, "boom", "it fell over"), "answered 500: boom: it fell over"),
 ]
 
@@ -132,6 +136,31 @@ def test_each_refusal_is_one_line_with_the_next_step(
         store.write("docs-1", chunk_batch(2))
     assert "\n" not in str(error.value)
     assert "s3cret" not in str(error.value) + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("segments", "status", "said"),
+    [
+        (1, 200, None),
+        (5, 429, "disk is nearly full"),
+        (5, 200, r"could not be merged \(the server forgot the task 3 times, look at its log\)"),
+    ],
+)
+def test_a_merge_that_the_server_forgot_is_seen_to(segments: int, status: int, said: str | None) -> None:
+    shards = {"0": [{"num_search_segments": segments}]}
+    answers = {
+        "_tasks": (404, {"error": {"type": "resource_not_found_exception", "reason": "task isn't running"}}),
+        "_forcemerge": (200, {"task": "node:1"}),
+        "_segments": (200, {"indices": {"ragkeep-index.docs-1": {"shards": shards}}}),
+        "_settings": (status, {"error": {"type": "cluster_block_exception", "reason": "flood-stage watermark"}}),
+    }
+
+    def answer(path: str, _: bytes) -> Answer:
+        return next((said for part, said in answers.items() if part in path), (200, MAPPING))
+
+    refused = pytest.raises(StoreError, match=said) if said else nullcontext()
+    with serving(answer) as url, store_at(url, patience_s=0) as store, refused:
+        store.finish("docs-1")
 
 
 def test_nobody_there_is_said() -> None:
