@@ -245,6 +245,8 @@ def test_nothing_is_carried_from_what_is_not_sealed(store: VectorStore) -> None:
     build(store, "docs-3", corpus(2))
     with pytest.raises(IndexExists):
         store.carry("docs-1", base="docs-3", rows=digests(corpus(2)))
+    with pytest.raises(IndexExists):
+        store.carry("docs-3", base="docs-3", rows=digests(corpus(2)))
 
 
 def test_a_version_is_searched_only_when_finished(store: VectorStore) -> None:
