@@ -18,7 +18,7 @@ from tests.stores.clusters import own_store
 from tests.stores.reading import Tally, named_batch, reading, total
 from tests.stores.swapping import reading_process, wait_until
 
-BATCH = 50
+BATCH = 20
 
 
 class Load:
@@ -31,7 +31,7 @@ class Load:
 
     def go_on(self, store: OpenSearchStore, ended: threading.Event) -> None:
         for salt in itertools.count(1):
-            if ended.is_set():
+            if ended.wait(0.1):
                 return
             batch, began = chunk_batch(BATCH, salt=salt), time.monotonic()
             try:
