@@ -143,16 +143,25 @@ class OpenSearchStore:
         """See `ports.VectorStore.swap`: one call to the cluster, which takes the alias from wherever it is."""
         if index is not None and _receipt(index, self._meta(index)) is None:
             raise IndexMissing(f"no sealed index {index} in OpenSearch: build and seal it before it goes live")
-        name, before = self._alias(alias), self._behind(alias)
-        steps: list[dict[str, Any]] = [{"remove": {"index": one, "alias": name}} for one in before]
-        if index is not None:
-            steps.append({"add": {"index": self._version(index), "alias": name}})
-        if steps:
-            self._cluster.ask("POST", "/_aliases", {"actions": steps})
+        before, wanted = self._behind(alias), [] if index is None else [self._version(index)]
+        self._cluster.patiently(lambda: self._point(alias, wanted))
         for one in before:
             if one.startswith(self._lost("")):
                 self._delete(one)
         return _name(before[0]) if before else None
+
+    def _point(self, alias: str, wanted: list[str]) -> None:
+        """Take an alias from where it is to where it shall be; an earlier try that did it is enough."""
+        name, now = self._alias(alias), self._behind(alias)
+        if now == wanted:
+            return
+        steps = [{"remove": {"index": one, "alias": name}} for one in now]
+        steps += [{"add": {"index": one, "alias": name}} for one in wanted]
+        try:
+            self._cluster.ask("POST", "/_aliases", {"actions": steps})
+        except Refused:
+            if self._behind(alias) != wanted:
+                raise
 
     def live(self, alias: str) -> str | None:
         """See `ports.VectorStore.live`."""

@@ -163,6 +163,23 @@ def test_a_merge_that_the_server_forgot_is_seen_to(segments: int, status: int, s
         store.finish("docs-1")
 
 
+def test_a_swap_is_tried_until_the_alias_is_there_and_then_done() -> None:
+    behind, tries = ["ragkeep-index.docs-1"], list[str]()
+
+    def answer(path: str, _: bytes) -> Answer:
+        if path != "/_aliases":
+            return (200, {name: {} for name in behind}) if behind else (404, {})
+        tries.append(path)
+        if len(tries) == 1:
+            return 503, {"error": {"type": "boom", "reason": "no cluster manager"}}
+        behind.clear()  # done, but of a second try after a lost answer one is told that there is nothing to remove
+        return 404, {"error": {"type": "aliases_not_found_exception", "reason": "aliases missing"}}
+
+    with serving(answer) as url, store_at(url, max_retries=0) as store:
+        assert store.swap("docs", None) == "docs-1"
+        assert (len(tries), store.live("docs")) == (2, None)
+
+
 def test_nobody_there_is_said() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
