@@ -187,7 +187,7 @@ def _answered(where: str, params: OpenSearchParams, error: Any) -> Refused:
     status, kind, info = error.args[0], str(error.args[1]), error.args[2] if len(error.args) > 2 else None
     told = info if isinstance(info, dict) else {}
     reason = describe_error(told.get("error") or told.get("message") or told.get("Message") or kind)
-    if params.aws_service and status in (401, 403) and kind != "cluster_block_exception":
+    if params.aws_service and status in (401, 403) and not kind.endswith("_block_exception"):
         return Refused(f"{where} {_unsigned(reason)}", status, kind)
     return Refused(f"{where} {advise(status, reason, user=params.user)}", status, kind)
 
@@ -198,6 +198,8 @@ def advise(status: int, reason: str, *, user: str = "") -> str:
         return f"does not know user {user!r} or the password: set index.opensearch.user and RAGKEEP_OPENSEARCH_PASSWORD"
     if "read-only-allow-delete" in reason or "read-only / allow delete" in reason or "flood" in reason:
         return "has made the index read-only, its disk is nearly full: free some space, then run again; live is as it was"
+    if "create-index blocked" in reason:
+        return "takes no new index, its disks are nearly full: free some space, then run again; live is as it was"
     if "index write (api)" in reason:
         return "holds this index sealed: build a new version instead of writing to it"
     if status == 403:

@@ -27,6 +27,7 @@ FORMAT = 2
 BATCH_BYTES = 5_000_000
 _MAX_WORD = 120
 _PAGE = 10_000
+_MERGES = 3
 _BULK = "_bulk?filter_path=errors,items.*.status,items.*.error"
 _DONE = {"create": (201, 409), "delete": (200, 404)}
 """What an item may be answered: 409 and 404 say that an earlier try, or an earlier night, did it."""
@@ -203,19 +204,40 @@ def settle(cluster: Cluster, index: str, *, dim: int, replicas: int, merge: bool
 
 
 def _merge(cluster: Cluster, index: str) -> None:
-    """Merge to one segment as a task of the server: it takes minutes on a large index, longer than proxies wait."""
-    task = cluster.ask("POST", f"/{index}/_forcemerge?max_num_segments=1&wait_for_completion=false")["task"]
-    wait_s = 0.02
-    while True:
-        state = cluster.patiently(lambda: cluster.ask("GET", f"/_tasks/{task}"))
-        if state["completed"]:
+    """Merge to one segment a shard as a task of the server: it takes minutes on a large index, longer than proxies wait.
+
+    The server forgets a task whose node ends, or whose end it cannot note down for want of disk: then it is begun anew.
+    """
+    for _ in range(_MERGES):
+        task = cluster.ask("POST", f"/{index}/_forcemerge?max_num_segments=1&wait_for_completion=false")["task"]
+        state = _completed(cluster, task)
+        if state is not None or _merged(cluster, index):
             break
-        time.sleep(wait_s)
-        wait_s = min(2 * wait_s, 2.0)
-    failed = state.get("error") or state.get("response", {}).get("failures")
+        cluster.ask("PUT", f"/{index}/_settings", {"index.refresh_interval": "-1"})  # is refused where the disk is full
+    else:
+        state = {"error": f"the server forgot the task {_MERGES} times, look at its log"}
+    failed = state and (state.get("error") or state.get("response", {}).get("failures"))
     if failed:
         reason = describe_error(failed[0] if isinstance(failed, list) else failed)
         raise StoreError(f"index {index} could not be merged ({reason}): run again; nothing live was touched")
+
+
+def _completed(cluster: Cluster, task: str) -> dict[str, Any] | None:
+    """Wait for the end of a task; None where the server no longer knows of it."""
+    wait_s = 0.02
+    while True:
+        state: dict[str, Any] | None = cluster.patiently(lambda: cluster.ask("GET", f"/_tasks/{task}", absent=None))
+        if state is None or state["completed"]:
+            return state
+        time.sleep(wait_s)
+        wait_s = min(2 * wait_s, 2.0)
+
+
+def _merged(cluster: Cluster, index: str) -> bool:
+    cluster.ask("POST", f"/{index}/_refresh")
+    found = cluster.ask("GET", f"/{index}/_segments?filter_path=indices.*.shards.*.num_search_segments")
+    shards = [one for shards in found["indices"][index]["shards"].values() for one in shards] if found else []
+    return bool(shards) and all(shard["num_search_segments"] <= 1 for shard in shards)
 
 
 def scan_ids(cluster: Cluster, index: str) -> Iterator[str]:
