@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -96,27 +97,27 @@ def words(text: str) -> list[str]:
     return [t if len(t) <= _MAX_WORD and t.split() == [t] else content_id(t) for t in terms(text)]
 
 
-class _Pieces(dict[str, str]):
+class _Pieces(dict[bytes, bytes]):
     """The search terms of pieces of text, as the index takes them; most pieces come again and again.
 
-    A dictionary that is looked up directly costs half of functools' cache.
+    A dictionary that is looked up directly costs half of functools' cache, and bytes half of strings.
     """
 
-    def __missing__(self, piece: str) -> str:
+    def __missing__(self, piece: bytes) -> bytes:
         if len(self) >= _PIECES:
             self.clear()
-        found = self[piece] = " ".join(words(piece))
+        found = self[piece] = " ".join(words(piece.decode())).encode()
         return found
 
 
 _terms = _Pieces().__getitem__
 # no term spans any of these, so a text's terms are those of the pieces between them
-_BREAKS = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) in "_.")}
+_BREAKS = bytes(code if code > 127 or chr(code).isalnum() or chr(code) in "_." else 32 for code in range(256))
 
 
-def _words(text: str) -> str:
-    """Give the search terms of a text, spaces between them."""
-    return " ".join(map(_terms, text.translate(_BREAKS).split()))
+def _words(text: str) -> bytes:
+    """Give the search terms of a text, spaces between them. Raises UnicodeEncodeError on half a character."""
+    return b" ".join(map(_terms, text.encode().translate(_BREAKS).split()))
 
 
 def bulk_lines(batch: EmbeddedBatch) -> Iterator[Line]:
@@ -133,19 +134,25 @@ def bulk_lines(batch: EmbeddedBatch) -> Iterator[Line]:
 
 def _lines(chunk: Chunk, vector: Vectors, numbers: NDArray[Any]) -> bytes:
     row = pack(chunk)
-    parts = [_action("create", chunk.id), smile.START]
-    for name in (*FILTERS, "workspace", "id"):
-        parts += (smile.key(name), smile.text(getattr(chunk, name)))
-    parts += (smile.key("digest"), smile.text(row_digest(row, vector)), smile.key("row"), smile.utf8(row))
-    parts += (smile.key("words"), smile.OBJECT, smile.key(chunk.workspace), smile.text(_words(chunk.embed_text)))
-    parts += (smile.END, smile.key("vector"), smile.ARRAY, numbers.tobytes(), smile.ARRAY_END)
-    parts += (smile.END, smile.SEPARATOR)
+    parts = (
+        *(_action("create", chunk.id), smile.START, smile.key("id"), smile.text(chunk.id.encode())),
+        _filters(chunk.workspace, *(getattr(chunk, name) for name in FILTERS)),
+        *(smile.key("digest"), smile.text(row_digest(row, vector).encode()), smile.key("row"), smile.raw(row)),
+        *(smile.key("words"), smile.OBJECT, smile.key(chunk.workspace), smile.text(_words(chunk.embed_text)), smile.END),
+        *(smile.key("vector"), smile.ARRAY, numbers.tobytes(), smile.ARRAY_END, smile.END, smile.SEPARATOR),
+    )
     return b"".join(parts)
+
+
+@lru_cache(maxsize=1024)  # those of a document's chunks are the same
+def _filters(*values: str) -> bytes:
+    named = zip(("workspace", *FILTERS), values, strict=True)
+    return b"".join(smile.key(name) + smile.text(value.encode()) for name, value in named)
 
 
 def _action(action: str, chunk_id: str) -> bytes:
     """Write the line of a bulk request that says what to do with a chunk."""
-    named = (smile.OBJECT, smile.key("_id"), smile.text(chunk_id), smile.END)
+    named = (smile.OBJECT, smile.key("_id"), smile.text(chunk_id.encode()), smile.END)
     return b"".join((smile.START, smile.key(action), *named, smile.END, smile.SEPARATOR))
 
 

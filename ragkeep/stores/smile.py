@@ -29,13 +29,12 @@ def key(name: str) -> bytes:
     return bytes([0x7F + len(name)]) + name.encode("ascii")
 
 
-def text(value: str) -> bytes:
-    """Write a string. Raises UnicodeEncodeError on half a character."""
-    data = value.encode()
-    return b"\x20" if not data else b"\xe4" + data + b"\xfc"
+def text(data: bytes) -> bytes:
+    """Write a string, given as UTF-8."""
+    return b"\xe4" + data + b"\xfc" if data else b"\x20"
 
 
-def utf8(data: bytes) -> bytes:
+def raw(data: bytes) -> bytes:
     """Write bytes that are UTF-8 as a binary value."""
     size = len(data)
     length = [0x80 | (size & 0x3F)]  # six bits and a mark in the last byte, seven in those before

@@ -15,16 +15,11 @@ def test_a_number_is_its_32_bits_by_sevens(number: float, written: str) -> None:
 
 @pytest.mark.parametrize(("size", "length"), [(0, "80"), (63, "bf"), (64, "0180"), (8191, "7fbf"), (8192, "010080")])
 def test_bytes_go_as_they_are_behind_their_length(size: int, length: str) -> None:
-    assert smile.utf8(b"x" * size) == b"\xfd" + bytes.fromhex(length) + b"x" * size
-
-
-def test_half_a_character_is_no_text() -> None:
-    with pytest.raises(UnicodeEncodeError):
-        smile.text("\ud800")
+    assert smile.raw(b"x" * size) == b"\xfd" + bytes.fromhex(length) + b"x" * size
 
 
 def test_no_part_holds_the_byte_that_separates_documents() -> None:
     rows = np.random.default_rng(1).integers(0, 1 << 32, size=(64, 64), dtype=np.uint32).view(np.float32)
     data = "ÿ\u00ff\uffff\U0010ffff\x00".encode()
-    parts = (smile.START, smile.END, smile.key("k" * 64), smile.text("ÿ\uffff"), smile.utf8(data * 999))
+    parts = (smile.START, smile.END, smile.key("k" * 64), smile.text(data), smile.raw(data * 999))
     assert smile.SEPARATOR not in b"".join((*parts, smile.float_rows(rows).tobytes()))
