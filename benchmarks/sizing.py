@@ -21,12 +21,12 @@ _MONTH_H = 730
 class Inputs:
     """Measured on this project's benchmarks, unless docs/sizing.md calls it an assumption."""
 
-    disk: float = 4000  # bytes of a merged chunk on disk
-    graph: float = 1650  # bytes of its vector and its place in the graph, which are to stay in memory
-    load: float = 1000  # chunks a CPU-second, written, client and server together
-    merge: float = 1000  # chunks a CPU-second, merged to one segment
+    disk: float = 3008  # bytes of a merged chunk on disk
+    graph: float = 1577  # bytes of its vector and its place in the graph, which are to stay in memory
+    load: float = 709  # chunks a CPU-second, written, client and server together
+    merge: float = 933  # chunks a CPU-second, merged to one segment
     embed_core: float = 18.2  # chunks a CPU-second embedded on one core
-    builder: float = 300  # bytes a chunk of the process that writes and seals, ids and digests
+    builder: float = 274  # bytes a chunk of the process that writes and seals, ids and digests
     # assumptions
     embed_h200: float = 20_000  # chunks a second embedded on one H200
     shard: float = 5_000_000  # chunks a shard
