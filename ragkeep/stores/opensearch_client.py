@@ -24,7 +24,7 @@ from ..breaker import Breaker, Resting
 from ..config import OpenSearchParams
 from ..errors import ConfigError, MissingExtra, StoreError
 
-_NDJSON = {"content-type": "application/x-ndjson"}
+_BULK = {"content-type": "application/smile", "accept": "application/json"}
 BUSY = frozenset({429, 502, 503, 504})
 """What a cluster answers that will soon be able to: the same request may be sent again."""
 
@@ -85,11 +85,11 @@ class Cluster:
     def ask(self, method: str, path: str, body: Any = None, *, absent: Any = ..., timeout_s: float | None = None) -> Any:
         """Send one request and return what its JSON says; `absent`, where given, is returned for a 404.
 
-        `body` is JSON, or bytes of it (for a bulk request: lines of it). Every node is tried before a connection
-        counts as refused. Raises Refused, and MissingExtra without opensearchpy.
+        `body` is JSON, or bytes of it (for a bulk request: of SMILE, see smile.py). Every node is tried before a
+        connection counts as refused. Raises Refused, and MissingExtra without opensearchpy.
         """
         data = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
-        headers = _NDJSON if "/_bulk" in path else None
+        headers = _BULK if "/_bulk" in path else None
         try:
             return self._transport.perform_request(method, path, body=data, headers=headers, timeout=timeout_s)
         except _library().OpenSearchException as error:

@@ -205,6 +205,16 @@ def test_an_index_of_another_analysis_is_refused(store: OpenSearchStore) -> None
         store.search("docs-1", Query("word1", mode="keyword"))
 
 
+def test_every_character_and_number_arrives_as_it_was_sent(store: OpenSearchStore) -> None:
+    texts = ["", "\x00\t\n", "ÿ \uffff \U0010ffff 語", 'quote " and \\', "x" * 9000, "word " * 5000]
+    batch = texts_batch(texts)
+    build(store, "docs-1", batch)
+    for chunk, vector in zip(batch.chunks, batch.vectors, strict=True):
+        best = store.search("docs-1", Query("", vector=vector, mode="vector"))[0]
+        assert best.chunk == chunk
+        assert best.score == pytest.approx(1, abs=1e-6)
+
+
 def test_what_is_no_unicode_is_refused_by_name(store: OpenSearchStore) -> None:
     store.create("docs-1", dim=DIM)
     batch = texts_batch(["fine"])

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import socket
 import subprocess
 import sys
@@ -35,7 +36,7 @@ class Stub:
     def answer(self, path: str, body: bytes) -> Answer:
         if "/_bulk" not in path:
             return 200, MAPPING
-        ids = [json.loads(line)["create"]["_id"] for line in body.splitlines()[::2]]
+        ids = [found.decode() for found in re.findall(rb"\x85create\xfa\x82_id\xe4([^\xfc]+)\xfc", body)]
         self.sent.append(ids)
         return self.script.pop(0)(ids)
 
