@@ -1,1 +1,3 @@
 """ragkeep keeps a retrieval-augmented assistant healthy."""
+
+__version__ = "0.1.0"

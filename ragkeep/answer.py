@@ -1,64 +1,143 @@
-"""A question is answered: retrieve, prompt, generate, cite and check. Read this file first.
+"""A question is answered: guard, cache, rewrite, retrieve, rerank, prompt, generate, cite, check. Read this first.
 
-answer_sync("How do I parse JSON?", retrieve, generator)      # batch work and the command line
-async for part in stream_answer(question, retrieve, generator): ...   # text as it is made, then the Answer
+async for part in respond(Asked("How do I parse JSON?"), assistant): ...     # Sources, pieces of text, then the Answer
+answer_sync("How do I parse JSON?", retrieve, generator)                     # batch work: retrieval and writing alone
+
+Whoever asks logs what came of it: serving/chat.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from . import prompts
-from .config import AnswerParams
-from .ports import Generator, Request
-from .types import Answer, Citation, Hit, Usage
+from . import guard, prompts
+from .citations import cite
+from .config import AnswerParams, RerankParams
+from .ports import Generator, Request, Reranker
+from .rerank import rerank
+from .rewrite import standalone
+from .types import Answer, Hit, Message, Mode, Sampling, Usage
+
+if TYPE_CHECKING:
+    from .app import Assistant
+    from .cache import AnswerCache
 
 Retrieve = Callable[[str], list[Hit]]
 """A question to its hits, best first."""
 
-MARKER = re.compile(r"(?:[ \t]+|(?<=[^\w\s)\[]))\[(\d{1,3})\]")  # not the index in argv[1]
-FENCE = re.compile(r"```[^\n]*\n(.*?)\n?```", re.DOTALL)
-QUOTED = re.compile(r'["“”«]([^"“”«»]{8,})["“”»]')
-MIN_OVERLAP = 0.5
-"""Share of a claim's longer words that a passage must hold to be cited for a claim that quotes nothing."""
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, and all of the request that its answer may depend on. None and "" leave it to the release.
+
+    `rights` tells callers apart who may not see the same; `history` is what was said before, oldest first.
+    """
+
+    question: str
+    workspace: str = "default"
+    rights: str = ""
+    history: tuple[Message, ...] = ()
+    model: str = ""
+    mode: Mode = "hybrid"
+    k: int | None = None
+    filters: dict[str, str] = field(default_factory=dict)
+    sampling: Sampling | None = None
 
 
-async def stream_answer(
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The snippets an answer may rest on, known before its first word; `request` is what the generator is asked."""
+
+    hits: tuple[Hit, ...]
+    request: Request | None = None
+
+
+Part = Sources | str | Answer
+
+
+async def respond(asked: Asked, assistant: Assistant, *, cache: AnswerCache | None = None) -> AsyncGenerator[Part, None]:
+    """Yield the sources, the text as it is made, and last the checked Answer, which alone counts.
+
+    Closing the iterator stops the work, the generator's upstream too. Errors of store and generator pass.
+    """
+    clock = _Clock()
+    why = guard.refusal(asked.question, assistant.answer.blocked)
+    if why is not None:
+        yield Answer(why, (), abstained=True, reason=why, release=str(assistant.release.number))
+        return
+
+    searched = standalone(asked.question, asked.history)
+    vector = await assistant.embed_query(searched)
+    key = assistant.cache_key(asked)
+    known = cache.find(key, searched, vector) if cache is not None else None
+    if known is not None:
+        yield Sources(known.sources)
+        yield known.text
+        yield replace(known, usage=Usage(), flags=("cached",), timings_ms=clock.stop("cache"))
+        return
+    clock.lap("embed")
+
+    found = await assistant.retrieve(searched, vector, asked)
+    clock.lap("retrieve")
+    best, flag = await rerank(searched, found, assistant.reranker, assistant.retrieval.rerank)
+    clock.lap("rerank")
+
+    params = assistant.answer if asked.sampling is None else assistant.answer.drawn(asked.sampling)
+    generator = assistant.generator_named(asked.model)
+    history = prompts.recent(asked.history, params.history_tokens)
+    sources = prompts.fit(best, params.context_tokens)
+    yield Sources(sources, Request(searched, sources, prompts.messages(searched, sources, history)))
+    async with aclosing(write(searched, sources, generator, params=params, history=history)) as parts:
+        async for part in parts:
+            if isinstance(part, str):
+                clock.first("first_token")
+                yield part
+                continue
+            made = replace(
+                part, hits=tuple(found), searched=searched, release=str(assistant.release.number),
+                flags=tuple(filter(None, (flag, *part.flags))), timings_ms=clock.stop("generate"),
+            )  # fmt: skip
+            if cache is not None:
+                cache.keep(key, searched, vector, made)
+            yield made
+
+
+async def write(
     question: str,
-    retrieve: Retrieve,
+    sources: Sequence[Hit],
     generator: Generator,
     *,
-    params: AnswerParams | None = None,
-    release: str | None = None,
+    params: AnswerParams,
+    history: Sequence[Message] = (),
 ) -> AsyncGenerator[str | Answer, None]:
-    """Yield the answer's text as it is made, then the checked Answer, which alone counts.
-
-    Closing the iterator stops the generator. Nothing is retried: an error of the store or generator passes.
-    """
-    params = params or AnswerParams()
-    found = await asyncio.to_thread(retrieve, question)
-    hits = prompts.fit(found, params.context_tokens)
-    text, usage = "", Usage()
-    if hits and question.strip():
-        request = Request(question, hits, prompts.messages(question, hits))
-        made = generator.stream(request, params.sampling)
-        async with aclosing(made) as deltas:
+    """Yield an answer's text over the sources as it is made, then the Answer, cited and checked."""
+    prompt = prompts.messages(question, sources, history)
+    text, usage, model = "", Usage(), generator.name
+    output = guard.OutputGuard(sources)
+    if sources and question.strip():
+        request = Request(question, tuple(sources), prompt)
+        async with aclosing(generator.stream(request, params.sampling)) as deltas:
             async for delta in deltas:
-                usage = delta.usage or usage
+                usage, model = delta.usage or usage, delta.model or model
                 text += delta.text
-                if delta.text:
-                    yield delta.text
-    shown, citations = cite(text, hits)
+                if shown := output.feed(delta.text):
+                    yield shown
+        if shown := output.flush():
+            yield shown
+    shown, citations, unsupported = cite(text, sources)
     if not citations:
-        shown = prompts.NOT_FOUND
+        shown, unsupported = prompts.NOT_FOUND, ()
         if not text:
             yield shown
     yield Answer(
-        text=shown, citations=citations, abstained=not citations, hits=tuple(found), usage=usage,
-        model=generator.name, release=release,
+        text=guard.clean(shown, sources), citations=citations, abstained=not citations, hits=tuple(sources), usage=usage,
+        model=model, sources=tuple(sources), unsupported=unsupported, searched=question, prompt=prompt,
+        flags=() if model == generator.name else (f"fallback:{model}",),
     )  # fmt: skip
 
 
@@ -68,15 +147,18 @@ async def answer(
     generator: Generator,
     *,
     params: AnswerParams | None = None,
-    release: str | None = None,
+    second: tuple[Reranker | None, RerankParams] = (None, RerankParams()),
 ) -> Answer:
-    """Answer one question; an answer in which no citation holds becomes "Not in the documents."."""
+    """Retrieve, rerank and write; an answer in which no citation holds becomes "Not in the documents."."""
+    params = params or AnswerParams()
+    found = await asyncio.to_thread(retrieve, question)
+    best, _ = await rerank(question, found, *second)
     last: str | Answer = ""
-    async for part in stream_answer(question, retrieve, generator, params=params, release=release):
+    async for part in write(question, prompts.fit(best, params.context_tokens), generator, params=params):
         last = part
     if not isinstance(last, Answer):
-        raise RuntimeError("stream_answer ended without an Answer")
-    return last
+        raise RuntimeError("write ended without an Answer")
+    return replace(last, hits=tuple(found))
 
 
 def answer_sync(
@@ -85,80 +167,27 @@ def answer_sync(
     generator: Generator,
     *,
     params: AnswerParams | None = None,
-    release: str | None = None,
+    second: tuple[Reranker | None, RerankParams] = (None, RerankParams()),
 ) -> Answer:
     """Answer one question outside an event loop."""
-    return asyncio.run(answer(question, retrieve, generator, params=params, release=release))
+    return asyncio.run(answer(question, retrieve, generator, params=params, second=second))
 
 
-def cite(text: str, hits: Sequence[Hit]) -> tuple[str, tuple[Citation, ...]]:
-    """Check every `[n]` of a generated text against hit n.
+class _Clock:
+    """How long each step took, in milliseconds."""
 
-    Return the text with the markers that hold, renumbered in order of appearance, and their citations:
-    `[k]` in the text is `citations[k - 1]`. A marker holds when a quote for its claim stands in the hit's
-    chunk word for word; any other marker is taken out.
-    """
-    shown: list[str] = []
-    citations: list[Citation] = []
-    for claim, numbers, tail in _claims(text):
-        shown.append(claim)
-        for number in numbers:
-            found = _support(claim, hits[number - 1]) if 0 < number <= len(hits) else None
-            if found is None:
-                continue
-            if found not in citations:
-                citations.append(found)
-            shown.append(f" [{citations.index(found) + 1}]")
-        shown.append(tail)
-    return "".join(shown).strip(), tuple(citations)
+    def __init__(self) -> None:
+        self._begin = self._at = time.perf_counter()
+        self._laps: dict[str, float] = {}
 
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self._laps[name] = round(1000 * (now - self._at), 2)
+        self._at = now
 
-def _claims(text: str) -> Iterator[tuple[str, list[int], str]]:
-    """Split a text into (claim, numbers of the markers that follow it, white space and stops after them)."""
-    at = 0
-    bare = FENCE.sub(lambda fence: "`" * len(fence.group()), text)  # brackets inside code are no markers
-    for group in re.finditer(rf"(?:{MARKER.pattern}[,;]?)+([.!?]?\s*)", bare):
-        numbers = [int(n) for n in MARKER.findall(group.group())]
-        yield text[at : group.start()], numbers, group.groups()[-1]
-        at = group.end()
-    yield text[at:], [], ""
+    def first(self, name: str) -> None:
+        self._laps.setdefault(name, round(1000 * (time.perf_counter() - self._begin), 2))
 
-
-def _support(claim: str, hit: Hit) -> Citation | None:
-    """Find the words of the hit's chunk that the claim quotes, or else the line that says most of it."""
-    chunk = hit.chunk
-    span = next((s for s in (locate(q, chunk.text) for q in _quotes(claim)) if s), None) or _nearest(claim, chunk.text)
-    if span is None:
-        return None
-    quote = chunk.text[span[0] : span[1]]
-    first = chunk.lines[0] + chunk.text.count("\n", 0, span[0])
-    return Citation(chunk.uri, (first, first + quote.count("\n")), quote, hit.score)
-
-
-def _quotes(claim: str) -> Iterator[str]:
-    yield from reversed(FENCE.findall(claim))
-    yield claim.strip().lstrip("-*• ")
-    yield from reversed(QUOTED.findall(claim))
-
-
-def locate(quote: str, text: str) -> tuple[int, int] | None:
-    """Find a quote in a text, white space aside; return its characters' span."""
-    words = quote.split()
-    if not words:
-        return None
-    found = re.search(r"\s+".join(map(re.escape, words)), text)
-    return found.span() if found else None
-
-
-def _nearest(claim: str, text: str) -> tuple[int, int] | None:
-    """Find the line or sentence of a text that shares most of a claim's words, if it shares enough."""
-    wanted = _words(claim.rsplit("\n", 1)[-1])
-    if not wanted:
-        return None
-    spans = [m.span() for m in re.finditer(r"\S[^\n]*?(?:[.!?](?=\s)|(?=\s*\n)|$)", text)]
-    share, best = max(((len(wanted & _words(text[a:b])) / len(wanted), (a, b)) for a, b in spans), default=(0.0, None))
-    return best if share >= MIN_OVERLAP else None
-
-
-def _words(text: str) -> set[str]:
-    return {word for word in re.findall(r"\w+", text.lower()) if len(word) > 3}
+    def stop(self, name: str) -> dict[str, float]:
+        self.lap(name)
+        return {**self._laps, "total": round(1000 * (self._at - self._begin), 2)}

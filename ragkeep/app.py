@@ -1,76 +1,142 @@
-"""The release that answers now, opened: `with open_release(paths, params) as assistant: assistant.ask("...")`.
+"""The release that answers, opened: `with open_release(paths, params) as assistant: assistant.ask("...")`.
 
-What the command line, the canary and (later) the server share. It follows the champion pointer, opens exactly the index
+What the command line, the canary and the server share. It follows the champion pointer, opens exactly the index
 version the release names, with exactly the embedder that built it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
-from .answer import answer_sync
+from . import prompts
+from .answer import Asked, respond
 from .config import AnswerParams, EmbedParams, Params, Paths, RetrieveParams, parse
 from .embedders import load_embedder
+from .errors import ConfigError
 from .generators import open_generators
-from .ports import Embedder, Generator, VectorStore
+from .generators.resilient import Record, Resilient
+from .live import LiveView
+from .ports import Embedder, Generator, Reranker, VectorStore
 from .releases import require_champion
+from .rerank import open_reranker
 from .retrieve import make_retriever
 from .stores import open_store
-from .types import Answer, Hit, Mode, Release
+from .types import Answer, Hit, Mode, Query, Release, Vectors, content_id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Assistant:
-    """A release with its parts loaded."""
+    """A release with its parts loaded; `live`, where there is one, holds what was uploaded since its index was built."""
 
     release: Release
     store: VectorStore
     embedder: Embedder
-    generator: Generator
-    retrieve: RetrieveParams
+    generators: tuple[Generator, ...]
+    answering: Resilient
+    retrieval: RetrieveParams
     answer: AnswerParams
+    reranker: Reranker | None = None
+    live: LiveView | None = None
+
+    def generator_named(self, name: str) -> Generator:
+        """Return the generator a client asked for, followed by the others; for "" in their own order.
+
+        Raises ConfigError on an unknown name.
+        """
+        return self.answering.starting_with(self.single(name).name) if name else self.answering
+
+    def single(self, name: str) -> Generator:
+        """Return one generator alone. Raises ConfigError on an unknown name."""
+        for generator in self.generators:
+            if name == generator.name:
+                return generator
+        raise ConfigError(f"there is no model {name!r} here; there are: {', '.join(self.answering.names)}")
+
+    @cached_property
+    def prompt_sha(self) -> str:
+        """The hash of what a prompt is made by."""
+        return content_id(prompts.RULES, repr(self.answer), repr(self.retrieval))
+
+    def cache_key(self, asked: Asked) -> tuple[Any, ...]:
+        """All an answer depends on besides the question."""
+        live = self.live.state(asked.workspace) if self.live else ""
+        return (
+            asked.workspace, asked.rights, self.release.sha, self.release.number, live,
+            self.generator_named(asked.model).name, self.prompt_sha, asked.mode, asked.k,
+            tuple(sorted(asked.filters.items())), asked.sampling, asked.history,
+        )  # fmt: skip
+
+    async def embed_query(self, text: str) -> Vectors:
+        """Embed a question: float32 (dim,)."""
+        vectors = await asyncio.to_thread(self.embedder.embed, [text], role="query")
+        one: Vectors = vectors[0]
+        return one
+
+    async def retrieve(self, text: str, vector: Vectors, asked: Asked) -> list[Hit]:
+        """Return the best chunks for an embedded question, best first."""
+        query = self._query(text, vector, asked.mode, asked.k, asked.workspace, asked.filters)
+        return await asyncio.to_thread(self.find, query)
 
     def search(self, text: str, *, mode: Mode = "hybrid", k: int | None = None, workspace: str = "default") -> list[Hit]:
         """Return the best chunks of one workspace, best first."""
-        retriever = make_retriever(
-            self.store,
-            self.embedder,
-            self.release.index,
-            k=k or self.retrieve.k,
-            mode=mode,
-            workspace=workspace,
-            fusion=self.release.fusion,
-            candidates=self.retrieve.candidates,
-        )
-        return retriever(text)
+        vector = None if mode == "keyword" else self.embedder.embed([text], role="query")[0]
+        return self.find(self._query(text, vector, mode, k, workspace, {}))
+
+    def _query(
+        self, text: str, vector: Vectors | None, mode: Mode, k: int | None, workspace: str, filters: dict[str, str]
+    ) -> Query:
+        k = k or self.retrieval.k
+        return Query(
+            text, vector, k=k, mode=mode, workspace=workspace, filters=filters,
+            fusion=self.release.fusion, candidates=max(self.retrieval.candidates, k),
+        )  # fmt: skip
+
+    def find(self, query: Query) -> list[Hit]:
+        """Ask the release's index, and what was uploaded since."""
+        index = self.release.index.name
+        if self.live is None:
+            return self.store.search(index, query)
+        return self.live.search(self.store, index, query)
 
     def ask(self, question: str, *, workspace: str = "default") -> Answer:
         """Answer with citations, or say that the documents do not hold the answer."""
-        return answer_sync(
-            question,
-            lambda q: self.search(q, workspace=workspace),
-            self.generator,
-            params=self.answer,
-            release=str(self.release.number),
-        )
+        return asyncio.run(self._ask(Asked(question, workspace=workspace)))
+
+    async def _ask(self, asked: Asked) -> Answer:
+        async for part in respond(asked, self):
+            last = part
+        if not isinstance(last, Answer):
+            raise RuntimeError("respond ended without an Answer")
+        return last
 
 
 @contextmanager
 def open_release(paths: Paths, params: Params, *, release: Release | None = None) -> Iterator[Assistant]:
     """Open the champion, or the release given. Raises ReleaseError when nothing is published yet."""
-    chosen = release or require_champion(paths)
-    own = release_params(params, chosen)
+    yield load_release(paths, params, release or require_champion(paths))
+
+
+def load_release(paths: Paths, params: Params, release: Release, *, record: Record | None = None) -> Assistant:
+    """Load a release's parts; `record` is told of every try of a generator.
+
+    Raises StoreError when its embedder is not the one that built its index.
+    """
+    own = release_params(params, release)
     embedder = load_embedder(own.embed, paths.cache)
-    yield Assistant(
-        release=chosen,
-        store=open_store(own.index, paths),
-        embedder=embedder,
-        generator=open_generators(own.answer, embedder)[0],
-        retrieve=own.retrieve,
-        answer=own.answer,
-    )
+    store = open_store(own.index, paths)
+    make_retriever(store, embedder, release.index)  # refuses an embedder that is not the index's
+    generators = open_generators(own.answer, embedder)
+    return Assistant(
+        release=release, store=store, embedder=embedder, generators=generators,
+        answering=Resilient(generators, deadline_s=own.answer.deadline_s, record=record),
+        retrieval=own.retrieve, answer=own.answer,
+        reranker=open_reranker(own.retrieve.rerank),
+    )  # fmt: skip
 
 
 def release_params(params: Params, release: Release) -> Params:

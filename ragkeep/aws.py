@@ -81,3 +81,28 @@ def _boto_errors() -> tuple[type[Exception], ...]:
     raised = importlib.import_module("botocore.exceptions")
     # RuntimeError: what came back from a renewal had run out already
     return raised.BotoCoreError, raised.ClientError, RuntimeError
+
+
+class Signer:
+    """Signs JSON requests to one service of one region, or sends the key given instead. Safe to share between threads."""
+
+    def __init__(self, what: str, service: str, region: str = "", *, key: str = "") -> None:
+        self.what, self._service, self._key = what, service, key
+        self._credentials = None
+        if key:
+            self.region = region
+            return
+        made = session(what, region)
+        self.region, self._credentials = made.region_name, made.get_credentials()
+        for name in ("auth", "awsrequest"):  # now, and not while a first answer is waited for
+            importlib.import_module(f"botocore.{name}")
+
+    def headers(self, url: str, body: bytes) -> dict[str, str]:
+        """Return the headers of a POST; may wait for renewed credentials. Raises ConfigError without any."""
+        json = {"content-type": "application/json"}
+        if self._key:
+            return json | {"authorization": f"Bearer {self._key}"}
+        asked = importlib.import_module("botocore.awsrequest").AWSRequest("POST", url, data=body, headers=json)
+        auth = importlib.import_module("botocore.auth")
+        auth.SigV4Auth(keys(self._credentials), self._service, self.region).add_auth(asked)
+        return dict(asked.headers.items())

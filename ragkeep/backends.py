@@ -15,6 +15,9 @@ EMBEDDERS = {
     "minilm": "ragkeep.embedders.openvino:minilm",
     "openvino": "ragkeep.embedders.openvino:folder",
     "torch": "ragkeep.embedders.torch:sentence_transformer",
+    "openai": "ragkeep.embedders.openai:openai",
+    "bedrock": "ragkeep.embedders.bedrock:bedrock",
+    "tei": "ragkeep.embedders.tei:tei",
     "hash": "ragkeep.testing:hash_embedder",
 }
 STORES = {
@@ -27,8 +30,17 @@ SEARCHERS = {
     "kendra": "ragkeep.stores.kendra:open_searcher",
 }
 """What can be asked and not written to: no night builds it, so `index.backend` does not take it."""
+RERANKERS = {
+    "cross-encoder": "ragkeep.rerankers.torch:cross_encoder",
+    "tei": "ragkeep.rerankers.tei:rerank_endpoint",
+    "overlap": "ragkeep.testing:overlap_reranker",
+}
 GENERATORS = {
     "extractive": "ragkeep.generators.extractive:extractive",
+    "openai": "ragkeep.generators.openai:openai",
+    "bedrock": "ragkeep.generators.bedrock:bedrock",
+    "sagemaker": "ragkeep.generators.sagemaker:sagemaker",
+    "local": "ragkeep.generators.local:local",
 }
 
 CATALOGS = {

@@ -119,6 +119,18 @@ def _estimate(value: float, found: dict[str, Any] | None) -> str:
 
 
 @app.command()
+def serve(
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on, instead of serve.host.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port, instead of serve.port; 0 takes a free one.")] = None,
+) -> None:
+    """Answer questions over HTTP, with a page: whatever release is champion, followed from one request to the next."""
+    from .serving.run import run
+
+    run(*project(), host=host, port=port)
+
+
+@app.command()
 def ask(
     question: Annotated[str, typer.Argument(help="What you want to know.")],
     *,

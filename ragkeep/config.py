@@ -151,6 +151,32 @@ class IndexParams:
 
 
 @dataclass(frozen=True, slots=True)
+class RerankParams:
+    """A second look at the best `depth` hits by a cross-encoder, which keeps `top`; backend "" for none.
+
+    No second look where the first hit's score leads the second's by `margin` of itself (1: always look); one that takes
+    longer than `timeout_s` is not waited for.
+    """
+
+    backend: str = ""
+    model: str = ""
+    url: str = ""
+    key: str = ""
+    depth: int = 20
+    top: int = 5
+    margin: float = 0.3
+    timeout_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheParams:
+    """Answers kept to be given again: a question is the same from a cosine of `threshold` on; `size` 0: none kept."""
+
+    threshold: float = 0.95
+    size: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
 class RetrieveParams:
     """How a question finds chunks. `weight` "auto" is tuned on the dev questions each night."""
 
@@ -158,6 +184,7 @@ class RetrieveParams:
     candidates: int = 100
     fusion: Literal["convex", "rrf"] = "convex"
     weight: float | Literal["auto"] = "auto"
+    rerank: RerankParams = RerankParams()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,21 +212,35 @@ class GeneratorParams:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockedTopic:
+    """Questions that are refused: those in which `pattern`, a regular expression without regard to case, is found."""
+
+    name: str
+    pattern: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerParams:
     """How an answer is made from chunks.
 
-    The first of `generators` is the one a night measures; a later one answers when those before it do not.
+    The first of `generators` is the one a night measures; a later one answers when those before it do not. No answer
+    takes longer than `deadline_s`, all tries included.
     """
 
     generators: tuple[GeneratorParams, ...] = (GeneratorParams(),)
     max_sentences: int = 4
     min_support: float = 0.5
     context_tokens: int = 3000
+    history_tokens: int = 1000
     max_tokens: int = 512
     temperature: float = 0.0
     top_p: float | None = None
     top_k: int | None = None
     stop: tuple[str, ...] = ()
+    blocked: tuple[BlockedTopic, ...] = ()
+    cache: CacheParams = CacheParams()
+    deadline_s: float = 120.0
 
     @property
     def sampling(self) -> Sampling:
@@ -207,6 +248,13 @@ class AnswerParams:
         from .types import Sampling  # late: numpy comes with it, and reading params.yaml must stay cheap
 
         return Sampling(self.max_tokens, self.temperature, self.top_p, self.top_k, self.stop)
+
+    def drawn(self, sampling: Sampling) -> AnswerParams:
+        """These parameters with another sampling."""
+        return replace(
+            self, max_tokens=sampling.max_tokens, temperature=sampling.temperature, top_p=sampling.top_p,
+            top_k=sampling.top_k, stop=sampling.stop,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,10 +321,12 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "answer.max_sentences": (1, 100),
     "answer.min_support": (0, 1),
     "answer.context_tokens": (1, 10**6),
+    "answer.history_tokens": (0, 10**6),
     "answer.max_tokens": (1, 10**6),
     "answer.temperature": (0, 2),
     "answer.top_p": (0, 1),
     "answer.top_k": (1, 10**6),
+    "answer.deadline_s": (0.1, 3600),
     "evaluate.seed": (0, 2**32 - 1),
     "gate.min_effect": (0, 1),
     "gate.slice_min_effect": (0, 1),
@@ -315,7 +365,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if is_dataclass(hint):
         return parse(typing.cast(type[Any], hint), value, where)
     if origin is tuple:
-        if not isinstance(value, list):
+        if not isinstance(value, list | tuple):
             raise ConfigError(f"{where} must be a list, not {value!r}")
         return tuple(_convert(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict:
@@ -353,7 +403,21 @@ def load_params(path: Path) -> Params:
     params = parse(Params, raw, path.name)
     params = replace(params, index=_where(params.index))
     _check(params, path.name)
-    return params
+    return replace(params, sources=(*params.sources, *_uploaded(Paths(path.parent).uploads)))
+
+
+def upload_source(workspace: str) -> str:
+    """The name of the source that a workspace's uploads are to the night."""
+    return f"uploads-{workspace}" if len(workspace) <= 56 else f"u-{workspace[:62]}"
+
+
+def _uploaded(folder: Path) -> list[SourceParams]:
+    """What people uploaded, as sources like any other."""
+    try:
+        found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and is_id(entry.name))
+    except FileNotFoundError:
+        return []
+    return [SourceParams(upload_source(name), str((folder / name).resolve()), name) for name in found]
 
 
 def _where(index: IndexParams) -> IndexParams:
@@ -395,6 +459,13 @@ def _check(params: Params, where: str) -> None:
     if not is_id(alias) or len(alias) > 47:  # an index is named <alias>-<16 digits>, and that is an id too
         raise ConfigError(f"{where}: index.alias {alias!r} must be 1-47 of a-z, 0-9 and '-' (it begins index names)")
     _check_generators(params.answer, f"{where}: answer")
+    for section, name, bounds in (
+        ("retrieve", "rerank", {"depth": (2, 1000), "top": (1, 100), "margin": (0, 1), "timeout_s": (0.01, 600)}),
+        ("answer", "cache", {"threshold": (0.5, 1), "size": (0, 10**6)}),
+    ):
+        for key, (least, most) in bounds.items():
+            inner = getattr(getattr(params, section), name)
+            _within(f"{where}: {section}.{name}.{key}", getattr(inner, key), least, most)
     _check_opensearch(params.index.opensearch, f"{where}: index.opensearch")
     _check_pgvector(params.index.pgvector, f"{where}: index.pgvector")
     for key, (low, high) in BOUNDS.items():
@@ -411,6 +482,13 @@ def _check(params: Params, where: str) -> None:
 def _check_generators(params: AnswerParams, where: str) -> None:
     if not params.generators:
         raise ConfigError(f"{where}.generators is empty; name at least one, as in [{{backend: extractive}}]")
+    for topic in params.blocked:
+        try:
+            re.compile(topic.pattern)
+        except re.error as error:
+            raise ConfigError(
+                f"{where}.blocked: the pattern of {topic.name!r} is no regular expression: {error}"
+            ) from None
     labels = [spec.label for spec in params.generators]
     for at, spec in enumerate(params.generators):
         here = f"{where}.generators[{at}]"
@@ -507,6 +585,16 @@ class Paths:
     def releases(self) -> Path:
         """Releases, the champion pointer and the promotion history."""
         return self.state / "releases"
+
+    @property
+    def uploads(self) -> Path:
+        """Documents that people uploaded, a folder a workspace."""
+        return self.state / "uploads"
+
+    @property
+    def interactions(self) -> Path:
+        """The log of what was asked, shown, answered and rated."""
+        return self.state / "interactions"
 
     @property
     def serving(self) -> Path:

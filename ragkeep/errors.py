@@ -14,12 +14,14 @@ RagkeepError
 ├── ValidationFailed     a critical expectation failed; the live index was left alone
 ├── CanaryFailed         a published release did not answer, and was taken back
 ├── CannotJudge          scores are missing, not numbers, or of another index: exit code 2
-├── Busy                 another night holds the lease
+├── Busy                 another process holds what only one may hold: the night's lease, the interaction log
 ├── LeaseLost            somebody took the lease over; nothing of this run may be published
 ├── ProviderError        a model behind a network did not answer
 │   ├── ProviderBusy     it has too much to do (429, 503); `retry_after_s` where it said so
 │   ├── ProviderAway     refused, reset, cut or too slow
 │   └── ProviderRefused  it will not answer this (4xx), or answered with what is no answer: asking again does not help
+├── LogUnavailable       the interaction log cannot write now; it recovers by itself
+├── LogDamaged           a segment of the interaction log is not what was written
 ├── RequestError         a caller asked for what is not given; `status` and `code` are the API's words for it
 │   ├── Unauthorized     no key or token, or one that does not count
 │   ├── Forbidden        a role or a scope is missing; says nothing of what exists
@@ -100,7 +102,7 @@ class CannotJudge(RagkeepError):
 
 
 class Busy(RagkeepError):
-    """Another night holds the lease."""
+    """Another process holds what only one may hold."""
 
 
 class LeaseLost(RagkeepError):
@@ -125,6 +127,14 @@ class ProviderAway(ProviderError):
 
 class ProviderRefused(ProviderError):
     """It will not answer this; asking again does not help."""
+
+
+class LogUnavailable(RagkeepError):
+    """Nothing can be written to the interaction log at the moment: the record was not kept."""
+
+
+class LogDamaged(RagkeepError):
+    """A segment of the interaction log lost records that were once written."""
 
 
 class RequestError(RagkeepError):

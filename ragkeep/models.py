@@ -77,6 +77,20 @@ def require_safetensors(folder: Path) -> Path:
     return path
 
 
+def hub_snapshot(model: str) -> Path:
+    """Find a model in the Hugging Face cache; nothing is fetched. Raises ModelError with how to do that."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        raise ModelError(
+            f"{model} is neither a folder nor in the Hugging Face cache; fetch it once where there is a network: "
+            f"hf download {model} --exclude '*.bin'"
+        ) from None
+
+
 def sha256(path: Path) -> str:
     """Hash a file's bytes."""
     with path.open("rb") as file:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .config import ChunkParams
 from .types import (
     Change,
@@ -157,13 +160,47 @@ class VectorStore(Searcher, Protocol):
         ...
 
 
+class Memory(Protocol):
+    """What was said in a session, under a token budget: the last turns whole, what was before them as a summary."""
+
+    async def append(self, session: str, *turns: Message) -> None:
+        """Keep turns, durably on return. Safe to share between tasks."""
+        ...
+
+    async def recent(self, session: str) -> list[Message]:
+        """Return what is known of a session, oldest first; a summary of earlier turns is a system message at the head."""
+        ...
+
+    async def forget(self, session: str) -> None:
+        """Erase a session everywhere."""
+        ...
+
+    async def close(self) -> None:
+        """Write what waits, and let go of connections."""
+        ...
+
+
+class Reranker(Protocol):
+    """A question and texts to how well each answers it, read together (a cross-encoder)."""
+
+    name: str
+
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 (n,), higher is better; scores of one call only compare within it. Safe to share."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of an answer as it is made: text or a whole tool call; the last one carries `usage`."""
+    """A piece of an answer as it is made: text or a whole tool call; the last one carries `usage`.
+
+    Where several generators may answer, the first piece names in `model` the one that does.
+    """
 
     text: str = ""
     usage: Usage | None = None
     call: ToolCall | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +232,10 @@ class Generator(Protocol):
     signed with and clients choose by.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
 
     def stream(self, request: Request, sampling: Sampling) -> AsyncGenerator[Delta, None]:
         """Yield the answer piece by piece, the last one with its usage; `aclose()` stops the work, upstream too.

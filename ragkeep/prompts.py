@@ -42,7 +42,20 @@ def snippet(number: int, hit: Hit) -> str:
     return f"[{number}] {label}\n{chunk.text.rstrip()}"
 
 
-def messages(question: str, hits: Sequence[Hit]) -> tuple[Message, ...]:
-    """Return the system and the user message for a question over the hits, numbered from 1 in their order."""
+def messages(question: str, hits: Sequence[Hit], history: Sequence[Message] = ()) -> tuple[Message, ...]:
+    """Return the rules, what was said before, and the question over the hits, numbered from 1 in their order."""
     snippets = "\n\n".join(snippet(n, hit) for n, hit in enumerate(hits, 1))
-    return Message("system", RULES), Message("user", f"{snippets}\n\nQuestion: {question.strip()}")
+    return Message("system", RULES), *history, Message("user", f"{snippets}\n\nQuestion: {question.strip()}")
+
+
+def recent(history: Sequence[Message], budget_tokens: int) -> tuple[Message, ...]:
+    """Return the last turns that fit the budget together, four characters a token; a summary at the head stays.
+
+    Turns go in pairs from the oldest, so that what is left begins with a question.
+    """
+    head = [message for message in history[:1] if message.role == "system"]
+    turns = list(history[len(head) :])
+    left = budget_tokens - sum(len(message.content) // 4 + 4 for message in head)
+    while turns and (turns[0].role != "user" or sum(len(m.content) // 4 + 4 for m in turns) > left):
+        del turns[0]
+    return (*head, *turns)

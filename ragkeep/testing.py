@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from blake3 import blake3
+from numpy.typing import NDArray
 
-from .config import EmbedParams
+from .config import EmbedParams, RerankParams
 from .ports import Delta, Request
 from .stores.memory import MemoryStore as MemoryStore
 from .stores.memory import memory_store as memory_store
@@ -51,6 +52,23 @@ class ScriptedGenerator:
 def _words(text: str) -> Sequence[str]:
     pieces = text.split(" ")
     return [piece if n == 0 else f" {piece}" for n, piece in enumerate(pieces)] if text else []
+
+
+class OverlapReranker:
+    """A Reranker without weights: how many of the question's words a text holds."""
+
+    name = "overlap"
+
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return float32 (n,): the share of the question's words that each text holds."""
+        asked = set(re.findall(r"\w+", question.lower()))
+        held = [len(asked & set(re.findall(r"\w+", text.lower()))) for text in texts]
+        return np.array(held, np.float32) / np.float32(max(1, len(asked)))
+
+
+def overlap_reranker(params: RerankParams) -> OverlapReranker:  # noqa: ARG001 - every factory gets them
+    """Make the OverlapReranker that `rerank.backend: overlap` names."""
+    return OverlapReranker()
 
 
 class HashEmbedder:

@@ -19,6 +19,7 @@ Vectors: TypeAlias = NDArray[np.float32]
 Kind: TypeAlias = Literal["prose", "code"]
 Mode: TypeAlias = Literal["hybrid", "vector", "keyword"]
 Role: TypeAlias = Literal["query", "passage"]
+InteractionKind: TypeAlias = Literal["answer", "vote", "click", "correction", "erase"]
 
 
 def content_id(*parts: str) -> str:
@@ -175,11 +176,15 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """What a generator asks to have done: a tool by name, its arguments as parsed JSON (not yet checked)."""
+    """What a generator asks to have done: a tool by name, its arguments as parsed JSON (not yet checked).
+
+    `malformed` is what it wrote where that is no JSON object; there are no arguments then.
+    """
 
     id: str
     name: str
     arguments: dict[str, Any]
+    malformed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,17 +207,24 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """A quoted range: `quote` stands in `uri` on `lines` (1-based, inclusive)."""
+    """A quoted range: `quote` stands in `uri` on `lines` (1-based, inclusive); `source` is its snippet's number."""
 
     uri: str
     lines: tuple[int, int]
     quote: str
     score: float
+    source: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the user sees; `abstained` means the documents do not hold the answer, and says so in `text`."""
+    """What the user sees; `abstained` means the documents do not hold the answer, and says so in `text`.
+
+    `hits` is what was found, best first, `sources` those of it that the generator was given: snippet n is
+    `sources[n - 1]`. `searched` is the question as it was searched for, `prompt` what the generator read. `reason` says
+    why a question was refused. `flags` name what did not go as usual: "cached", "rerank-late",
+    "rerank-failed", "rerank-skipped", "fallback:<model>". Times in milliseconds.
+    """
 
     text: str
     citations: tuple[Citation, ...]
@@ -221,6 +233,13 @@ class Answer:
     usage: Usage = Usage()
     model: str = ""
     release: str | None = None
+    sources: tuple[Hit, ...] = ()
+    unsupported: tuple[str, ...] = ()
+    searched: str = ""
+    prompt: tuple[Message, ...] = ()
+    reason: str = ""
+    flags: tuple[str, ...] = ()
+    timings_ms: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,3 +336,35 @@ class Release:
     reason: str = ""
     run_id: str = ""
     created_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Impression:
+    """One source as it was shown with an answer: `rank` from 1, `span` in characters, `lines` from 1, inclusive."""
+
+    chunk: str
+    uri: str
+    lines: tuple[int, int]
+    span: tuple[int, int]
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One record of what was asked and shown, or of what a person did with it; made by `ragkeep.interactions`.
+
+    `seq` is the place in the log, from 1 on without holes (0: not written yet); `at` is UTC, ISO 8601 with milliseconds.
+    `user` and `session` are opaque ids. `answer` names the answer this is or is about, `release` what made it. The keys
+    of `payload` are fixed for each kind: `interactions.records.FIELDS`.
+    """
+
+    seq: int
+    at: str
+    kind: InteractionKind
+    workspace: str
+    user: str
+    session: str
+    answer: str
+    release: str
+    payload: dict[str, Any]

@@ -28,6 +28,7 @@ from ragkeep.errors import IndexMissing
 from ragkeep.files import read_json, write_json, write_rows
 from ragkeep.generators import open_generators
 from ragkeep.ports import Embedder, Generator, VectorStore
+from ragkeep.rerank import open_reranker
 from ragkeep.retrieve import make_retriever
 from ragkeep.stores import open_store
 from ragkeep.tables import file_shas
@@ -141,10 +142,11 @@ def _answer(bench: _Bench, test: Sequence[Resolved], hits: dict[str, list[Hit]])
     """Answer every test question from the hits a user's answer would rest on."""
     answers = {}
     k, params = bench.params.retrieve.k, bench.params.answer
+    second = (open_reranker(bench.params.retrieve.rerank), bench.params.retrieve.rerank)
     with progress("answers", len(test)) as advance:
         for r in test:
             retrieve = partial(_given, hits[r.question.id][:k])
-            answers[r.question.id] = answer_sync(r.question.text, retrieve, bench.generator, params=params)
+            answers[r.question.id] = answer_sync(r.question.text, retrieve, bench.generator, params=params, second=second)
             advance(1)
     return answers
 

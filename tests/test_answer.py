@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from ragkeep.answer import answer_sync, cite, stream_answer
+from ragkeep.answer import answer_sync, write
+from ragkeep.citations import cite
 from ragkeep.config import AnswerParams
 from ragkeep.prompts import NOT_FOUND
 from ragkeep.testing import ScriptedGenerator
@@ -20,9 +21,7 @@ def hit(text: str = TEXT, *, uri: str = "manual/pumps.md", first: int = 10, scor
 
 
 def ask(reply: str, *hits: Hit, **options: int) -> Answer:
-    return answer_sync(
-        "How often?", lambda _: list(hits), ScriptedGenerator(reply), params=AnswerParams(**options), release="7"
-    )
+    return answer_sync("How often?", lambda _: list(hits), ScriptedGenerator(reply), params=AnswerParams(**options))
 
 
 def test_a_verbatim_claim_is_cited_with_file_and_lines() -> None:
@@ -30,7 +29,7 @@ def test_a_verbatim_claim_is_cited_with_file_and_lines() -> None:
     assert answer.text == "Pumps are serviced yearly. [1]"
     [citation] = answer.citations
     assert (citation.uri, citation.lines, citation.quote) == ("manual/pumps.md", (10, 10), "Pumps are serviced yearly.")
-    assert (answer.abstained, answer.model, answer.release) == (False, "scripted", "7")
+    assert (answer.abstained, answer.model) == (False, "scripted")
 
 
 def test_white_space_may_differ_but_the_quote_is_the_sources_own() -> None:
@@ -59,20 +58,22 @@ def test_a_citation_that_does_not_hold_is_dropped_and_the_answer_with_it(reply: 
 
 def test_only_the_markers_that_hold_stay_and_are_renumbered() -> None:
     other = hit("Valves are checked daily.", uri="manual/valves.md", first=1)
-    text, citations = cite("Gremlins [1]. Valves are checked daily. [2] Pumps are serviced yearly. [1]", [hit(), other])
+    text, citations, _ = cite(
+        "Gremlins [1]. Valves are checked daily. [2] Pumps are serviced yearly. [1]", [hit(), other]
+    )
     assert text == "Gremlins. Valves are checked daily. [1] Pumps are serviced yearly. [2]"
     assert [c.uri for c in citations] == ["manual/valves.md", "manual/pumps.md"]
 
 
 def test_one_claim_may_rest_on_two_snippets() -> None:
     twin = hit("Pumps are serviced yearly.", uri="manual/twin.md")
-    text, citations = cite("Pumps are serviced yearly. [1][2]", [hit(), twin])
+    text, citations, _ = cite("Pumps are serviced yearly. [1][2]", [hit(), twin])
     assert text == "Pumps are serviced yearly. [1] [2]"
     assert len(citations) == 2
 
 
 def test_brackets_in_code_are_not_markers() -> None:
-    text, [citation] = cite("```python\nfirst = sys.argv[1]\n``` [1]", [hit()])
+    text, [citation], _ = cite("```python\nfirst = sys.argv[1]\n``` [1]", [hit()])
     assert citation.quote == "first = sys.argv[1]"
     assert citation.lines == (13, 13)
     assert text.endswith("``` [1]")
@@ -101,7 +102,7 @@ def test_the_lowest_ranked_snippets_are_left_out_of_a_small_budget() -> None:
 def test_text_streams_before_the_checked_answer() -> None:
     async def collect() -> list[str | Answer]:
         made = ScriptedGenerator("Pumps are serviced yearly. [1]")
-        return [part async for part in stream_answer("How often?", lambda _: [hit()], made)]
+        return [part async for part in write("How often?", [hit()], made, params=AnswerParams())]
 
     *deltas, last = asyncio.run(collect())
     assert "".join(map(str, deltas)) == "Pumps are serviced yearly. [1]"
@@ -113,7 +114,7 @@ def test_closing_the_stream_stops_the_generator() -> None:
     generator = ScriptedGenerator("Pumps are serviced yearly. [1]")
 
     async def leave_early() -> None:
-        parts = stream_answer("How often?", lambda _: [hit()], generator)
+        parts = write("How often?", [hit()], generator, params=AnswerParams())
         await anext(parts)
         await parts.aclose()
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..config import EmbedParams
-from ..errors import ConfigError, MissingExtra, ModelError
-from ..models import read_prompts, remembered_sha256, require_safetensors
+from ..errors import ConfigError, MissingExtra
+from ..models import hub_snapshot, read_prompts, remembered_sha256, require_safetensors
 from ..types import Role, Vectors, content_id
 from .openvino import clean
 
@@ -113,19 +113,6 @@ def _locate(model: str, cache: Path) -> tuple[Path, str]:
     """The model's folder and the hash of its weights."""
     folder = Path(model).expanduser()
     if not folder.is_dir():
-        folder = _hub_snapshot(model)
+        folder = hub_snapshot(model)
     weights = require_safetensors(folder)
     return folder.resolve(), remembered_sha256(weights, cache / "models" / "sha256.json")
-
-
-def _hub_snapshot(model: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(model, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
-        raise ModelError(
-            f"{model} is neither a folder nor in the Hugging Face cache; fetch it once where there is a network: "
-            f"hf download {model} --exclude '*.bin'"
-        ) from None

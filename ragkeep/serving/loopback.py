@@ -14,7 +14,6 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from ..errors import ConfigError
 from .auth import COOKIE, Auth
 from .keys import local_key
-from .principal import LOCAL
 from .sessions import LASTS_S
 
 ASGI: TypeAlias = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
@@ -39,13 +38,6 @@ def check_bind(host: str, *, configured: bool) -> None:
             f"serve.host {host} lets other machines in, and no auth is configured: set serve.auth in params.yaml, "
             "make a key with `ragkeep keys create`, or bind to 127.0.0.1"
         )
-
-
-def is_configured(auth: Auth) -> bool:
-    """Whether others are meant to use the server: an issuer of tokens is named, or a key besides the local one lives."""
-    return auth.tokens is not None or any(
-        key.name != "local" and not key.revoked_at for key in auth.keys.listed(by=LOCAL)
-    )
 
 
 def welcome(auth: Auth, *, url: str) -> list[str]:

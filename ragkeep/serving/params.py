@@ -89,6 +89,14 @@ class QueueParams:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryParams:
+    """How much of a conversation is kept, and how long: the last turns up to `buffer_tokens`, before them a summary."""
+
+    buffer_tokens: int = 2000
+    hours: float = 8.0
+
+
+@dataclass(frozen=True, slots=True)
 class ServeParams:
     """How `ragkeep serve` runs. Any other host than loopback needs `auth`, or keys made with `ragkeep keys create`."""
 
@@ -99,6 +107,7 @@ class ServeParams:
     budgets: BudgetParams = field(default_factory=BudgetParams)
     catalog: CatalogParams = CatalogParams()
     queue: QueueParams = QueueParams()
+    memory: MemoryParams = MemoryParams()
 
 
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -106,6 +115,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "limits.key_per_minute": (0, 10**6),
     "limits.workspace_per_minute": (0, 10**6),
     "budgets.warn_at": (0, 1),
+    "memory.buffer_tokens": (0, 10**6),
+    "memory.hours": (0.001, 10**6),
     "queue.tries": (1, 100),
     "queue.visible_s": (1, 43_200),
 }

@@ -104,6 +104,16 @@ class Segment:
         rows, vector, keyword = self._legs(query, self._allowed(query.filters))
         return Legs(tuple(self._ids[int(row)].decode() for row in rows), vector, keyword)
 
+    def coverage(self, query: Query) -> tuple[float, float]:
+        """Return the highest BM25 score of a query, and the share of its distinct words that the chunk with it holds."""
+        bm25 = self._bm25(query.text, self._allowed(query.filters))
+        asked = set(terms(query.text))
+        if not asked or not bm25.any():
+            return 0.0, 0.0
+        best = int(np.argmax(bm25))
+        held = asked & set(terms(self._chunk(best).embed_text))
+        return float(bm25[best]), len(held) / len(asked)
+
     def _legs(self, query: Query, allowed: Mask | None) -> tuple[Rows, Scores, Scores]:
         bm25 = self._bm25(query.text, allowed)
         near, _ = self._near(query, allowed, query.candidates)

@@ -1,6 +1,7 @@
 """What every embedder must do: ports.Embedder, over every backend that runs here."""
 
 import importlib.util
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from ragkeep.config import EmbedParams
 from ragkeep.embedders import load_embedder
 from ragkeep.models import packaged_minilm
 from ragkeep.ports import Embedder
+from tests.embedding_servers import KEYS, REMOTE, embeddings
+from tests.stores.amazon import forget_aws, log_in
 
 TEXTS = [
     "How to parse a date from a string.",
@@ -23,12 +26,18 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module", params=sorted(EMBEDDERS))
-def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Embedder:
-    name = request.param
+def embedder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
+    name, folder = request.param, tmp_path_factory.mktemp("cache")
     if name == "torch" and importlib.util.find_spec("sentence_transformers") is None:
         pytest.skip("sentence-transformers is not installed: pip install 'ragkeep[torch]'")
+    if name in REMOTE:
+        with embeddings(name) as there, pytest.MonkeyPatch.context() as patch:
+            forget_aws(patch, folder)
+            log_in(patch, KEYS)
+            yield load_embedder(there.params(), folder)
+        return
     model = str(packaged_minilm()) if name in ("openvino", "torch") else ""
-    return load_embedder(EmbedParams(backend=name, model=model, precision="fp32"), tmp_path_factory.mktemp("cache"))
+    yield load_embedder(EmbedParams(backend=name, model=model, precision="fp32"), folder)
 
 
 def test_rows_are_float32_units_in_the_order_given(embedder: Embedder) -> None:

@@ -1,7 +1,6 @@
 """A laptop's server: a link that opens the page once, a cookie no other page can use, and no secret in a log."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from starlette.testclient import WebSocketDenialResponse
 
 from ragkeep.errors import ConfigError, Unauthorized
 from ragkeep.serving.auth import COOKIE, Auth, public
-from ragkeep.serving.loopback import LoopbackOnly, check_bind, is_configured, mask, mask_logs, sign_in, sign_out, welcome
+from ragkeep.serving.loopback import LoopbackOnly, check_bind, mask, mask_logs, sign_in, sign_out, welcome
 from ragkeep.serving.principal import LOCAL
 from tests.serving.tokens import app, auth, token
 
@@ -52,17 +51,6 @@ def test_a_server_nobody_configured_does_not_let_others_in(host: str) -> None:
     with pytest.raises(ConfigError, match="no auth is configured"):
         check_bind(host, configured=False)
     check_bind(host, configured=True)
-
-
-def test_an_issuer_or_a_key_made_on_purpose_is_configuration(accounts: Auth) -> None:
-    assert is_configured(accounts)
-    alone = replace(accounts, tokens=None)
-    welcome(alone, url=OWN)
-    assert not is_configured(alone)
-    key, _ = alone.keys.create("app", roles={"docs": "reader"}, scopes=["chat"], by=LOCAL)
-    assert is_configured(alone)
-    alone.keys.revoke(key.id, by=LOCAL)
-    assert not is_configured(alone)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "[::1]", "localhost"])

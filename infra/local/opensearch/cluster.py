@@ -131,6 +131,8 @@ class Cluster:
                 if number not in running:
                     raise LocalError(f"node {number} ended: {self._reason(number)}")
             with suppress(NoAnswer):
+                for number in started:  # a node is known to the others before it listens itself
+                    call(self.access(), "/", node=number)
                 health = self.health()
                 if health["number_of_nodes"] >= len(running) and health["status"] != "red":
                     self.formed = True

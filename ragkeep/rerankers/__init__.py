@@ -1,0 +1,1 @@
+"""Rerankers, one backend a file; ragkeep/backends.py names them."""

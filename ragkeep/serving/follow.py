@@ -1,0 +1,126 @@
+"""The release that answers now, followed: a promotion or a rollback is picked up between two requests.
+
+A new release is loaded and tried beside the one that answers; only then are they swapped, by one reference, so that an
+answer is made by exactly one release. One that does not come up is never used: the old one answers on, and `reject` is
+told, which takes it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from threading import Lock
+
+from ..app import Assistant
+from ..config import Paths
+from ..errors import ReleaseError
+from ..releases import pointer, read_release
+from ..types import Query, Release
+
+log = logging.getLogger(__name__)
+WARM_UP = "What is this about?"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A release that did not come up, why, and when (Unix time)."""
+
+    number: int
+    reason: str
+    at: float
+
+
+class Champion:
+    """Holds the assistant that answers; `follow` keeps it the champion's.
+
+    `load` opens a release (it runs in a thread), `reject` takes one back that does not come up.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        load: Callable[[Release], Assistant],
+        *,
+        reject: Callable[[Release, str], Awaitable[None]] | None = None,
+        interval_s: float = 0.25,
+        swapped: Callable[[Assistant], None] = lambda _: None,
+    ) -> None:
+        self._paths, self._load, self._reject, self._interval_s = paths, load, reject, interval_s
+        self._swapped = swapped
+        self._lock = Lock()
+        self._assistant: Assistant | None = None
+        self.rejected: Rejected | None = None
+        self.swaps = 0
+
+    @property
+    def assistant(self) -> Assistant:
+        """The assistant that answers; keep it for the whole of a request. Raises ReleaseError while there is none."""
+        if self._assistant is None:
+            raise ReleaseError(
+                f"release {self.rejected.number} does not come up: {self.rejected.reason}"
+                if self.rejected
+                else "nothing is published yet: run `ragkeep nightly` first"
+            )
+        return self._assistant
+
+    @property
+    def number(self) -> int | None:
+        """The number of the release that answers."""
+        return self._assistant.release.number if self._assistant else None
+
+    def replace(self, change: Callable[[Assistant], Assistant]) -> None:
+        """Put another assistant of the same release in the place of the one that answers, if there is one."""
+        with self._lock:
+            if self._assistant is not None:
+                self._assistant = change(self._assistant)
+
+    async def follow(self) -> None:
+        """Look at the pointer again and again until cancelled."""
+        while True:
+            with contextlib.suppress(OSError):  # a pointer that cannot be read for a moment changes nothing
+                await self.look()
+            await asyncio.sleep(self._interval_s)
+
+    async def look(self) -> None:
+        """Load and take what the pointer names, if that is another release than the one that answers."""
+        at = pointer(self._paths)
+        if at is None or at.number == self.number:
+            return
+        if self.rejected and self.rejected.number == at.number:
+            if self._reject:
+                await self._take_back(read_release(self._paths, at.number), self.rejected.reason)
+            return
+        release = read_release(self._paths, at.number)
+        began = time.monotonic()
+        try:
+            assistant = await asyncio.to_thread(self._warm, release)
+        except Exception as error:  # whatever a backend raises: the old release answers on
+            reason = f"{type(error).__name__}: {error}"
+            log.error("release %d does not come up: %s", release.number, reason)
+            self.rejected = Rejected(release.number, reason, time.time())
+            await self._take_back(release, reason)
+            return
+        with self._lock:
+            self._assistant, self.rejected = assistant, None
+        self.swaps += 1
+        self._swapped(assistant)
+        log.info("release %d answers now, after %.2f s", release.number, time.monotonic() - began)
+
+    def _warm(self, release: Release) -> Assistant:
+        """Load a release and ask its index once, as a request would. Raises what keeps it from answering."""
+        assistant = self._load(release)
+        vector = assistant.embedder.embed([WARM_UP], role="query")[0]
+        assistant.store.search(release.index.name, Query(WARM_UP, vector, k=1))
+        return assistant
+
+    async def _take_back(self, release: Release, reason: str) -> None:
+        if self._reject is None:
+            return
+        try:
+            await self._reject(release, reason)
+        except Exception as error:  # tried again at the next look
+            log.error("release %d could not be taken back: %s", release.number, error)

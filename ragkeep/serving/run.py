@@ -1,0 +1,143 @@
+"""`ragkeep serve`: the application under uvicorn, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import uvicorn
+
+from ..config import Params, Paths
+from ..console import room
+from ..errors import ConfigError, RagkeepError
+from ..releases import last_pointer
+from ..types import Release
+from .app import create_app
+from .loopback import check_bind, is_loopback, mask_logs, welcome
+
+STOP_S = 10
+
+
+def run(paths: Paths, params: Params, *, host: str | None, port: int | None) -> None:
+    """Serve until told to stop. Raises ConfigError, Busy where another server of this project runs."""
+    serve = replace(params.serve, host=host or params.serve.host, port=params.serve.port if port is None else port)
+    params = replace(params, serve=serve)
+    check_bind(serve.host, configured=serve.auth.configured or _has_keys(paths))
+    listening = _listen(serve.host, serve.port)
+    logs()
+    app = create_app(paths, params, reject=Rejecting(paths, params))
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, ws="websockets-sansio",
+        timeout_graceful_shutdown=STOP_S,
+    )  # fmt: skip
+    server = _Server(config, told=lambda: _welcome(app, serve.host, listening))
+    server.run(sockets=[listening])
+    if not server.came_up:
+        raise SystemExit(3)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, that tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config, *, told: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._told, self.came_up = told, False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.came_up = True
+            await asyncio.to_thread(self._told)
+
+
+def _has_keys(paths: Paths) -> bool:
+    if not paths.serving.exists():
+        return False
+    from ..database import Database
+    from .keys import Keys
+    from .principal import LOCAL
+
+    database = Database(paths.serving)
+    try:
+        return any(key.name != "local" and not key.revoked_at for key in Keys(database).listed(by=LOCAL))
+    finally:
+        database.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host.strip("[]"), port))
+    except OSError as error:
+        found.close()
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port") from None
+    return found
+
+
+def _welcome(app: object, host: str, listening: socket.socket) -> None:
+    port = listening.getsockname()[1]
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    server = app.state.server  # type: ignore[attr-defined]
+    number = server.champion.number
+    answering = f"Release {number} answers." if number else "Nothing is published yet: run `ragkeep nightly` beside this."
+    lines = [f"Serving on {url}. {answering} Ctrl-C ends it."]
+    if is_loopback(host):
+        lines += welcome(server.auth, url=url)
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+class Rejecting:
+    """Takes a release back that does not come up: rolls back, where it is still the champion and one was before it."""
+
+    def __init__(self, paths: Paths, params: Params) -> None:
+        self._paths, self._params = paths, params
+
+    async def __call__(self, release: Release, reason: str) -> None:
+        """Roll back. Raises RagkeepError where that is not possible now: it is tried again."""
+        await asyncio.to_thread(self._back, release, reason)
+
+    def _back(self, release: Release, reason: str) -> None:
+        now = last_pointer(self._paths)
+        if now is None or now.number != release.number:
+            return
+        if now.previous is None:
+            raise RagkeepError(f"release {release.number} does not come up, and there is none before it: {reason}")
+        room("flows.start").move(
+            self._paths, self._params, "rollback", reason=f"the server could not bring it up: {reason}"[:500]
+        )
+
+
+class _Json(logging.Formatter):
+    """A record as a line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write time, level, logger, message and, of an exception, its kind and traceback."""
+        said = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage(),
+        }  # fmt: skip
+        if record.exc_info:
+            said["error"] = self.formatException(record.exc_info)
+        return json.dumps(said, ensure_ascii=False)
+
+
+def logs() -> None:
+    """Write logs as lines of JSON on stderr, without secrets."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Json())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    mask_logs()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -1,0 +1,80 @@
+"""What no answer may contain, whatever a document told the model; and what is refused."""
+
+import json
+import random
+
+import pytest
+
+from ragkeep.config import BlockedTopic
+from ragkeep.guard import ADDRESS, TAG, OutputGuard, clean, refusal
+from ragkeep.types import Chunk, Hit
+from tests.evaldata import evaldata
+
+SOURCE = 'Call `get("https://api.example.com/v1")` first.'
+HITS = [Hit(Chunk("c", "d", "u", "s", "default", SOURCE, (0, len(SOURCE)), (1, 1), "prose", "en"), 1.0)]
+HOSTILE = {
+    "see https://evil.com/x?q=1. [1]": "see (link removed). [1]",
+    "![alt](http://evil/x.png) [1]": "alt [1]",
+    "[click here](http://evil) now [2]": "click here now [2]",
+    "<img src=x onerror=alert(1)> hi": " hi",
+    "<im<b>g src=x> hi": " hi",
+    "unfinished <img src=http://x": "unfinished ",
+    "<script>alert(1)</script> ok": "alert(1) ok",
+    "www.evil.com and //evil.com/x": "(link removed) and (link removed)",
+    "[x]: http://evil\n[ref][x] go": "x (link removed)\nref go",
+    "the data:image/png;base64,xx end": "the (link removed) end",
+    "```sh\ncurl http://evil/1\n```": "```sh\ncurl (link removed)\n```",
+}
+HARMLESS = (
+    "plain words, a < b and a > b. [1]",
+    "List<String> and dict[str, int] and x[0] [1] [2]",
+    "C:\\temp, std::vector, a//b, 10:30, data: 5, file: a.txt, see [the docs] [1]",
+    'use `<img>` and `get("https://api.example.com/v1")` [1]',
+    '```html\n<img src="a.png">\nget("https://api.example.com/v1")\n```\nthen [1]',
+)
+
+
+@pytest.mark.parametrize(("text", "shown"), HOSTILE.items())
+def test_html_images_and_links_are_taken_out(text: str, shown: str) -> None:
+    assert clean(text, HITS) == shown
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_only_looks_like_it_stays(text: str) -> None:
+    assert clean(text, HITS) == text
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, *HARMLESS])
+def test_pieces_join_up_to_the_cleaned_whole(text: str) -> None:
+    for seed in range(50):
+        draw, guard, shown, at = random.Random(seed), OutputGuard(HITS), "", 0
+        while at < len(text):
+            step = draw.randint(1, 7)
+            shown += guard.feed(text[at : at + step])
+            at += step
+        assert shown + guard.flush() == clean(text, HITS)
+
+
+def test_words_are_shown_before_their_line_ends() -> None:
+    guard = OutputGuard(HITS)
+    assert guard.feed("Pumps are serviced ye") == "Pumps are serviced "
+
+
+def test_a_very_long_line_is_not_held_back_for_ever() -> None:
+    guard = OutputGuard([])
+    assert len(guard.feed("`" + "word " * 2000)) > 3000
+
+
+def test_instructions_hidden_in_documents_leave_no_link_or_image() -> None:
+    rows = (evaldata("attacks-a") / "injections.jsonl").read_text(encoding="utf-8").splitlines()
+    for text in (found["text"] for found in map(json.loads, rows) if "```" not in found["text"]):
+        for dressed in (text, f"![{text}](https://evil.example/?q=1)", f'<a href="//evil.example">{text}</a>'):
+            shown = clean(dressed, [])
+            assert not ADDRESS.search(shown)
+            assert not TAG.search(shown)
+
+
+def test_a_blocked_topic_is_refused_with_its_reason() -> None:
+    blocked = [BlockedTopic("salaries", r"\bsalar(y|ies)\b", "Ask the personnel department.")]
+    assert refusal("What is the SALARY of Ann?", blocked) == "Ask the personnel department."
+    assert refusal("What is a salamander?", blocked) is None
