@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from .cli_keys import keys_app
 from .cli_quarantine import quarantine_app
+from .cli_queue import queue_app
 from .cli_releases import explain, releases_app
-from .cli_serving import keys_app, queue_app
 from .console import Json, emit_json, end, fail, logs_to_stderr, next_step, project, room, say, table
 from .errors import ConfigError, RagkeepError, describe
 from .files import read_json

@@ -466,6 +466,7 @@ def _check(params: Params, where: str) -> None:
         for key, (least, most) in bounds.items():
             inner = getattr(getattr(params, section), name)
             _within(f"{where}: {section}.{name}.{key}", getattr(inner, key), least, most)
+    _check_place(params.embed.url, params.embed.key, f"{where}: embed")
     _check_opensearch(params.index.opensearch, f"{where}: index.opensearch")
     _check_pgvector(params.index.pgvector, f"{where}: index.pgvector")
     for key, (low, high) in BOUNDS.items():
@@ -494,15 +495,19 @@ def _check_generators(params: AnswerParams, where: str) -> None:
         here = f"{where}.generators[{at}]"
         if labels.count(spec.label) > 1:
             raise ConfigError(f"{here}: two generators are called {spec.label!r}; give each a name")
-        if spec.url and not spec.url.startswith(("http://", "https://")):
-            raise ConfigError(f"{here}.url: {spec.url!r} must begin with http:// or https://")
-        if "@" in spec.url:  # not shown: it may hold a password
-            raise ConfigError(f"{here}.url must not name a user: set key to the name of an environment variable")
-        if spec.key and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", spec.key):  # not shown: it may be the key itself
-            raise ConfigError(f"{here}.key must be the name of an environment variable, as in OPENAI_API_KEY, not a key")
+        _check_place(spec.url, spec.key, here)
         _within(f"{here}.timeout_s", spec.timeout_s, 0.1, 3600)
         _within(f"{here}.price_in", spec.price_in, 0, 10**6)
         _within(f"{here}.price_out", spec.price_out, 0, 10**6)
+
+
+def _check_place(url: str, key: str, here: str) -> None:
+    if "@" in url:  # not shown: it may hold a password
+        raise ConfigError(f"{here}.url must not name a user: set key to the name of an environment variable")
+    if url and not url.startswith(("http://", "https://")):
+        raise ConfigError(f"{here}.url: {url!r} must begin with http:// or https://")
+    if key and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", key):  # not shown: it may be the key itself
+        raise ConfigError(f"{here}.key must be the name of an environment variable, as in OPENAI_API_KEY, not a key")
 
 
 _OPENSEARCH_BOUNDS: dict[str, tuple[float, float]] = {

@@ -1,4 +1,4 @@
-"""`ragkeep keys` and `ragkeep queue` as a person and a script meet them."""
+"""`ragkeep queue` as a person and a script meet it."""
 
 import json
 from pathlib import Path
@@ -8,10 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ragkeep.cli import app
-from ragkeep.database import Database
 from ragkeep.errors import RagkeepError
 from ragkeep.queues import open_queue
-from ragkeep.serving.keys import Keys
 from ragkeep.serving.params import QueueParams
 from ragkeep.types import Job
 
@@ -34,26 +32,6 @@ def run(*arguments: str) -> str:
 
 def run_json(*arguments: str) -> Any:
     return json.loads(run(*arguments, "--json"))
-
-
-def test_a_key_is_made_listed_and_revoked(state: Path) -> None:
-    made = run_json("keys", "create", "app", "--role", "default:writer", "--role", "notes:reader", "--days", "30")
-    keys = Keys(Database(state))
-    assert keys.principal(made["key"]).roles == {"default": "writer", "notes": "reader"}
-    assert made["scopes"] == ["chat", "documents"]
-    assert made["expires_at"] > made["created_at"]
-    listed = run("keys", "list")
-    assert made["id"] in listed
-    assert made["key"] not in listed
-    run("keys", "revoke", made["id"])
-    with pytest.raises(RagkeepError, match="unknown, revoked or expired"):
-        keys.principal(made["key"])
-
-
-@pytest.mark.parametrize("wrong", [("--role", "default"), ("--role", "default:boss"), ("--role", "A B:reader")])
-def test_a_role_that_is_none_says_what_one_looks_like(state: Path, wrong: tuple[str, str]) -> None:
-    with pytest.raises(RagkeepError, match=r"default:reader|a-z"):
-        run("keys", "create", "app", *wrong)
 
 
 def test_dead_letters_are_shown_and_redriven(state: Path) -> None:
