@@ -13,6 +13,7 @@ import typer
 
 from .cli_keys import keys_app
 from .cli_quarantine import quarantine_app
+from .cli_queue import queue_app
 from .cli_releases import explain, releases_app
 from .console import Json, emit_json, end, fail, logs_to_stderr, next_step, project, room, say, table
 from .errors import ConfigError, RagkeepError, describe
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.add_typer(releases_app, name="releases")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(keys_app, name="keys")
+app.add_typer(queue_app, name="queue")
 
 Workspace = Annotated[str, typer.Option(help="Whose documents may be read.")]
 Mode = Literal["hybrid", "vector", "bm25"]
