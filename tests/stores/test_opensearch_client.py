@@ -1,6 +1,5 @@
 """How the store speaks with a cluster that is busy, gone, or not the one it says: small real servers on this machine."""
 
-import json
 import logging
 import re
 import socket
