@@ -82,7 +82,7 @@ def create_app(paths: Paths, params: Params, *, reject: Reject | None = None) ->
     check_routes(app)
     app.add_middleware(_Safe)
     app.add_middleware(_CountedLate, observer=observer)
-    if is_loopback(params.serve.host):
+    if is_loopback(params.serve.host) and not params.serve.auth.configured:
         app.add_middleware(LoopbackOnly)
     return app
 

@@ -57,9 +57,10 @@ class Server:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    async def admit(self, who: Principal, workspace: str) -> None:
-        """Let a request in. Raises Forbidden, TooMany."""
-        who.enter(workspace)
+    async def admit(self, who: Principal, workspace: str = "") -> None:
+        """Let a request in, of a workspace or ("") of none. Raises Forbidden, TooMany."""
+        if workspace:
+            who.enter(workspace)
         if self.limits.shared:
             await asyncio.to_thread(self.limits.check, who.user, workspace)
         else:
