@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from . import prompts
@@ -26,6 +27,8 @@ from .releases import require_champion
 from .rerank import open_reranker
 from .retrieve import make_retriever
 from .stores import open_store
+from .tools import Ability
+from .tools import search as searching
 from .tracing import span
 from .types import Answer, Hit, Mode, Query, Release, Vectors, content_id
 
@@ -90,6 +93,22 @@ class Assistant:
             found = await asyncio.to_thread(self.find, query)
             here.set(hits=len(found), best_score=found[0].score if found else 0.0)
         return found
+
+    def abilities(self, asked: Asked) -> list[Ability]:
+        """Return the tools a generator may use for this question: none unless params.yaml names them."""
+        tools = self.answer.tools
+        made = []
+        if tools.search:
+            made.append(searching(lambda text: self.search(text, workspace=asked.workspace)))
+        if asked.trusted and tools.files:
+            from .tools_files import files
+
+            made += [ability for root in tools.files for ability in files(Path(root))]
+        if asked.trusted and tools.aws:
+            from .tools_aws import aws_reader
+
+            made.append(aws_reader(tools.aws, region=tools.aws_region))
+        return made
 
     def search(self, text: str, *, mode: Mode = "hybrid", k: int | None = None, workspace: str = "default") -> list[Hit]:
         """Return the best chunks of one workspace, best first."""

@@ -221,6 +221,19 @@ class BlockedTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolParams:
+    """What a generator may have done for it: search again, read files below `files`, read AWS services.
+
+    Files and AWS only for callers who are admin of the workspace they ask in.
+    """
+
+    search: bool = False
+    files: tuple[str, ...] = ()
+    aws: tuple[str, ...] = ()
+    aws_region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerParams:
     """How an answer is made from chunks.
 
@@ -240,6 +253,7 @@ class AnswerParams:
     stop: tuple[str, ...] = ()
     blocked: tuple[BlockedTopic, ...] = ()
     cache: CacheParams = CacheParams()
+    tools: ToolParams = ToolParams()
     deadline_s: float = 120.0
 
     @property

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import dynamodb, moto, postgres, s3
+from infra.local import dynamodb, moto, postgres, redis, s3
 from infra.local.errors import Unavailable
 from infra.local.opensearch.client import Access
 from infra.local.opensearch.cluster import Cluster, choose_ports
@@ -105,7 +105,7 @@ def stop_all() -> None:
         Cluster(state.parent).down(wipe=True)
     for state in session_folder().glob("own-*/server.json"):
         Server(postgres.SERVICE, state.parent).down(wipe=True)
-    for service in (dynamodb.SERVICE, moto.SERVICE, postgres.SERVICE, s3.SERVICE):
+    for service in (dynamodb.SERVICE, moto.SERVICE, postgres.SERVICE, redis.SERVICE, s3.SERVICE):
         Server(service, session_folder() / service.name).down(wipe=True)
     shutil.rmtree(session_folder(), ignore_errors=True)
 

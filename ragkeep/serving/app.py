@@ -83,7 +83,7 @@ def create_app(paths: Paths, params: Params, *, reject: Reject | None = None) ->
         app.include_router(routes.router)
     _own_routes(app)
     check_routes(app)
-    if is_loopback(params.serve.host):
+    if is_loopback(params.serve.host) and not params.serve.auth.configured:
         app.add_middleware(LoopbackOnly)
     app.add_middleware(Observed, observer=observer, failed=_said)
     app.add_middleware(_Safe)  # the outermost: on refusals and failures too

@@ -26,6 +26,8 @@ from .schemas import (
     ChatBody,
     FeedbackBody,
     FeedbackOut,
+    RerankBody,
+    RerankOut,
     SearchBody,
     SearchOut,
     SeedBody,
@@ -151,6 +153,20 @@ async def search(request: Request, body: SearchBody, who: Reader) -> dict[str, A
         "hits": [found_of(n, hit) for n, hit in enumerate(hits, 1)],
         "seconds": round(time.perf_counter() - began, 6),
     }
+
+
+@router.post("/v1/rerank", response_model=RerankOut)
+async def rank(request: Request, body: RerankBody, who: Reader) -> dict[str, Any]:
+    """Score texts against a question, by the release's cross-encoder, or by its embedder's cosine without one."""
+    server = at(request)
+    await server.admit(who)
+    assistant = server.champion.assistant
+    if assistant.reranker is not None:
+        scores = await asyncio.to_thread(assistant.reranker.score, body.query, body.texts)
+        return {"model": assistant.reranker.name, "scores": [float(score) for score in scores]}
+    vector = await assistant.embed_query(body.query)
+    vectors = await asyncio.to_thread(assistant.embedder.embed, body.texts, role="passage")
+    return {"model": assistant.embedder.name, "scores": [float(score) for score in vectors @ vector]}
 
 
 @router.post("/v1/feedback", response_model=FeedbackOut, status_code=202)

@@ -163,7 +163,7 @@ class Embeddings(BaseModel):
 async def embeddings(request: Request, asked: Embeddings, who: Reader) -> Any:
     """Embed texts with the release's embedder; vectors have unit length."""
     server = at(request)
-    await server.admit(who, "default")
+    await server.admit(who)
     embedder = server.champion.assistant.embedder
     if asked.dimensions not in (None, embedder.dim):
         raise BadRequest(f"this embedder's vectors have {embedder.dim} dimensions")

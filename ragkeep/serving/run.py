@@ -13,13 +13,13 @@ import uvicorn
 
 from .. import __version__, tracing
 from ..config import Params, Paths
-from ..console import room
 from ..errors import ConfigError, RagkeepError
 from ..releases import last_pointer
 from ..types import Release
 from .app import create_app
 from .logs import configure
 from .loopback import check_bind, is_loopback, welcome
+from .moves import move
 
 STOP_S = 10
 
@@ -32,7 +32,7 @@ def run(paths: Paths, params: Params, *, host: str | None, port: int | None) -> 
     listening = _listen(serve.host, serve.port)
     configure()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    app = create_app(paths, params, reject=Rejecting(paths, params))
+    app = create_app(paths, params, reject=Rejecting(paths))
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, ws="websockets-sansio",
         timeout_graceful_shutdown=STOP_S,
@@ -103,19 +103,14 @@ def _welcome(app: object, host: str, listening: socket.socket) -> None:
 class Rejecting:
     """Takes a release back that does not come up: rolls back, where it is still the champion and one was before it."""
 
-    def __init__(self, paths: Paths, params: Params) -> None:
-        self._paths, self._params = paths, params
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
 
     async def __call__(self, release: Release, reason: str) -> None:
         """Roll back. Raises RagkeepError where that is not possible now: it is tried again."""
-        await asyncio.to_thread(self._back, release, reason)
-
-    def _back(self, release: Release, reason: str) -> None:
         now = last_pointer(self._paths)
         if now is None or now.number != release.number:
             return
         if now.previous is None:
             raise RagkeepError(f"release {release.number} does not come up, and there is none before it: {reason}")
-        room("flows.start").move(
-            self._paths, self._params, "rollback", reason=f"the server could not bring it up: {reason}"[:500]
-        )
+        await move(self._paths, "rollback", reason=f"the server could not bring it up: {reason}"[:500])

@@ -79,6 +79,20 @@ class SearchBody(Body):
     mmr: bool = False
 
 
+class RerankBody(Body):
+    """Texts to be ordered by how well each answers a question."""
+
+    query: Question
+    texts: Annotated[list[Text], Field(min_length=1, max_length=200)]
+
+
+class RerankOut(BaseModel):
+    """A score for each text, in the order given; `model` is the cross-encoder, or the embedder where there is none."""
+
+    model: str
+    scores: list[float]
+
+
 class FeedbackBody(Body):
     """What a person thought of an answer."""
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -19,19 +19,19 @@ from ..cache import AnswerCache
 from ..catalogs import open_catalog
 from ..config import Params, Paths
 from ..database import Database
-from ..errors import ConfigError, Forbidden, NotFound, RagkeepError, ReleaseError, TooMany
+from ..errors import ConfigError, Forbidden, RagkeepError, ReleaseError, TooMany
 from ..files import read_rows
 from ..interactions import InteractionLog, impressions, read
 from ..limits import RateLimits
 from ..live import LiveDocuments
 from ..memory import open_memory
 from ..queues import open_queue
-from ..releases import read_release
-from ..types import DocumentRecord, Interaction, Release
+from ..types import DocumentRecord, Release
 from ..uploads import Uploads
 from . import context
 from .auth import Auth, open_auth
 from .chat import ANY, Chat
+from .explain import explain_answer
 from .follow import Champion
 from .mlflow_traces import MlflowTraces, tracking_uri
 from .observe import Observer
@@ -59,10 +59,11 @@ class Server:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    async def admit(self, who: Principal, workspace: str) -> None:
-        """Let a request in. Raises Forbidden, TooMany."""
-        who.enter(workspace)
-        context.bind(workspace=workspace)
+    async def admit(self, who: Principal, workspace: str = "") -> None:
+        """Let a request in, of a workspace or ("") of none. Raises Forbidden, TooMany."""
+        if workspace:
+            who.enter(workspace)
+            context.bind(workspace=workspace)
         try:
             if self.limits.shared:
                 await asyncio.to_thread(self.limits.check, who.user, workspace)
@@ -167,24 +168,6 @@ class Server:
         }  # fmt: skip
         status = "down" if not release["ok"] else "ok" if all(c["ok"] for c in checks.values()) else "degraded"
         return {"status": status, "checks": checks}
-
-
-def explain_answer(paths: Paths, found: list[Interaction]) -> dict[str, Any]:
-    """Join an answer's record, its feedback and its release. Raises NotFound."""
-    about = next((one for one in found if one.kind == "answer"), None)
-    if about is None:
-        raise NotFound("there is no such answer, or it was erased")
-    try:
-        release: dict[str, Any] | None = asdict(read_release(paths, int(about.release))) if about.release else None
-    except (ReleaseError, ValueError):
-        release = None  # pruned since
-    return {
-        "answer_id": about.answer, "at": about.at, "workspace": about.workspace, "session": about.session,
-        "user": about.user, "release": about.release, **about.payload,
-        "release_details": release, "feedback": [
-            {"at": one.at, "kind": one.kind, "user": one.user, **one.payload} for one in found if one.kind != "answer"
-        ],
-    }  # fmt: skip
 
 
 def trained_on(paths: Paths, seqs: set[int]) -> list[str]:

@@ -12,8 +12,9 @@ from typing import Any
 
 import boto3
 import pytest
+from redis import AuthenticationError, Redis
 
-from infra.local import dynamodb, moto, postgres, s3
+from infra.local import dynamodb, moto, postgres, redis, s3
 from infra.local.errors import LocalError
 from infra.local.single import Server, Service, run
 from tests import services
@@ -87,6 +88,19 @@ def test_moto_speaks_sqs(tmp_path: Path) -> None:
     with started(moto.SERVICE, tmp_path / "data") as server:
         url = client(server, "sqs").create_queue(QueueName="work")["QueueUrl"]
         assert client(server, "sqs").list_queues()["QueueUrls"] == [url]
+
+
+def test_redis_keeps_its_keys_and_asks_for_the_password(tmp_path: Path) -> None:
+    with started(redis.SERVICE, tmp_path / "data") as server:
+        where = server.settings()
+        with Redis.from_url(where["REDIS_URL"], password=where["RAGKEEP_REDIS_PASSWORD"]) as client:
+            client.set("kept", "7")
+        server.down(wipe=False)
+        server.up(server.port)
+        with Redis.from_url(where["REDIS_URL"], password=where["RAGKEEP_REDIS_PASSWORD"]) as client:
+            assert client.get("kept") == b"7"
+        with Redis.from_url(where["REDIS_URL"]) as stranger, pytest.raises(AuthenticationError):
+            stranger.get("kept")
 
 
 BROKEN = Service(

@@ -1,5 +1,6 @@
 """Serving follows the champion between two requests, and takes back a release that does not come up."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -90,4 +91,4 @@ def test_taking_back_needs_a_release_before_it(served: Served) -> None:
     assert at.previous is None
     server = served.app.state.server
     with pytest.raises(RagkeepError, match="there is none before it"):
-        Rejecting(served.paths, server.params)._back(server.champion.assistant.release, "x")
+        asyncio.run(Rejecting(served.paths)(server.champion.assistant.release, "x"))
