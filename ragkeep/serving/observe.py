@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from ..types import Answer
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -101,12 +102,13 @@ class Counted:
             return
         began = time.perf_counter()
         scope.setdefault("state", {})["request_id"] = id_ = secrets.token_hex(8)
+        method = scope["method"] if scope["method"] in METHODS else "other"  # anybody can make up more
 
         async def sending(message) -> None:  # type: ignore[no-untyped-def]
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", id_.encode())]
                 route = getattr(scope.get("route"), "path", "none")
-                self._observer.requests.labels(route, scope["method"], str(message["status"])).inc()
+                self._observer.requests.labels(route, method, str(message["status"])).inc()
                 self._observer.seconds.labels(route).observe(time.perf_counter() - began)
             await send(message)
 

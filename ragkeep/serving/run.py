@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import uvicorn
+from fastapi import FastAPI
 
 from ..config import Params, Paths
 from ..console import room
@@ -20,6 +21,7 @@ from ..errors import ConfigError, RagkeepError
 from ..releases import last_pointer
 from ..types import Release
 from .app import create_app
+from .connections import JSON_BYTES, PatientProtocol
 from .loopback import check_bind, is_loopback, mask_logs, welcome
 
 STOP_S = 10
@@ -33,14 +35,18 @@ def run(paths: Paths, params: Params, *, host: str | None, port: int | None) -> 
     listening = _listen(serve.host, serve.port)
     logs()
     app = create_app(paths, params, reject=Rejecting(paths, params))
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, ws="websockets-sansio",
-        timeout_graceful_shutdown=STOP_S,
-    )  # fmt: skip
-    server = _Server(config, told=lambda: _welcome(app, serve.host, listening))
+    server = _Server(configured(app), told=lambda: _welcome(app, serve.host, listening))
     server.run(sockets=[listening])
     if not server.came_up:
         raise SystemExit(3)
+
+
+def configured(app: FastAPI, *, port: int = 0) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
+        app, port=port, http=PatientProtocol, ws="websockets-sansio", ws_max_size=JSON_BYTES, log_config=None,
+        access_log=False, server_header=False, timeout_graceful_shutdown=STOP_S,
+    )  # fmt: skip
 
 
 class _Server(uvicorn.Server):
