@@ -77,17 +77,18 @@ class Chat:
             if known[0] != sha:
                 raise AlreadyExists("this idempotency key was used for another question: choose a new one")
             return await asyncio.shield(known[1])
-        begun = self._begun[key] = sha, asyncio.get_running_loop().create_future()
+        coming: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
+        self._begun[key] = sha, coming
         while len(self._begun) > KEPT:
             self._begun.popitem(last=False)
         try:
             run = await self._start(body, who, history)
         except BaseException as error:
             self._begun.pop(key, None)
-            begun[1].set_exception(error if isinstance(error, RagkeepError) else ServiceAway("not begun: ask again"))
-            begun[1].exception()  # nobody may be waiting for it
+            coming.set_exception(error if isinstance(error, RagkeepError) else ServiceAway("not begun: ask again"))
+            coming.exception()  # nobody may be waiting for it
             raise
-        begun[1].set_result(run)
+        coming.set_result(run)
         return run
 
     def _over(self, begun: asyncio.Future[Run]) -> bool:

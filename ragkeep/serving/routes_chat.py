@@ -34,19 +34,14 @@ from .schemas import (
     found_of,
 )
 from .server import Server, at
-from .streams import EventStream, answer_stream
+from .streams import EventStream, answer_stream, described
 
+EVENTS = ("start", "sources", "token", "done", "error")
 router = APIRouter(route_class=GuardedRoute)
 Reader = Annotated[Principal, Depends(needs("reader"))]
-STREAM: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The answer, or with `stream` its events: start, sources, token, done or error",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-    }
-}
 
 
-@router.post("/v1/chat", response_model=AnswerOut, responses=STREAM)
+@router.post("/v1/chat", response_model=AnswerOut, responses=described(*EVENTS))
 async def chat(request: Request, body: ChatBody, who: Reader) -> Response | dict[str, Any]:
     """Answer a question from a workspace's documents, with citations."""
     server = at(request)
@@ -106,7 +101,7 @@ async def seed_chat(request: Request, body: SeedBody, who: Reader) -> dict[str, 
     }  # fmt: skip
 
 
-@router.get("/v1/chat/{answer_id}/events", responses=STREAM, response_model=None)
+@router.get("/v1/chat/{answer_id}/events", responses=described(*EVENTS), response_model=None)
 async def resume(
     request: Request,
     answer_id: str,

@@ -23,7 +23,7 @@ from .routes_chat import whole
 from .runs import Run
 from .schemas import ChatBody, Taken, Workspace, question
 from .server import at
-from .streams import EventStream
+from .streams import EventStream, described
 
 router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 Reader = Annotated[Principal, Depends(needs("reader"))]
@@ -99,7 +99,7 @@ def body_of(asked: Completion) -> tuple[ChatBody, tuple[Message, ...]]:
     return question(message=turns[-1].text, workspace=asked.workspace, model=asked.model, sampling=sampling), said
 
 
-@router.post("/chat/completions")
+@router.post("/chat/completions", responses=described())
 async def completions(request: Request, asked: Completion, who: Reader) -> Any:
     """Answer the last question from the documents; `sources` and `citations` come beside OpenAI's fields."""
     server = at(request)
