@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,9 +25,11 @@ from ..errors import (
     ReleaseError,
     RequestError,
     StoreError,
+    describe,
 )
 from . import routes_chat, routes_documents, routes_openai, routes_ops
 from .auth import check_routes, public
+from .connections import BoundedBodies
 from .loopback import LoopbackOnly, is_loopback, sign_in, sign_out
 from .observe import CONTENT_TYPE, Observer
 from .refusals import ids, refuse
@@ -49,7 +52,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": ErrorOut, "description": what}
     for code, what in {
         400: "Bad request", 401: "No key or token, or one that does not count", 403: "A role or scope is missing",
-        404: "Not there", 409: "A contradiction", 422: "A body or parameter that cannot be taken",
+        404: "Not there", 408: "A body that came too slowly", 409: "A contradiction", 413: "A body that is too large",
+        422: "A body or parameter that cannot be taken",
         429: "Over a limit or budget; Retry-After says when to come back", 500: "A fault of the server",
         502: "The model did not answer", 503: "Nothing is published yet, or a service is away",
     }.items()
@@ -57,6 +61,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 STATUS: dict[type[Exception], int] = {
     ReleaseError: 503, StoreError: 503, LogUnavailable: 503, ProviderBusy: 503, ProviderError: 502, ConfigError: 422,
 }  # fmt: skip
+CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 408: "too_slow", 413: "too_large"}
 PublicRoute = Depends(public)
 
 
@@ -83,6 +88,7 @@ def create_app(paths: Paths, params: Params, *, reject: Reject | None = None) ->
         app.include_router(routes.router)
     _own_routes(app)
     check_routes(app)
+    app.add_middleware(BoundedBodies, max_file_bytes=params.ingest.max_file_bytes)
     if is_loopback(params.serve.host) and not params.serve.auth.configured:
         app.add_middleware(LoopbackOnly)
     app.add_middleware(Observed, observer=observer, failed=_said)
@@ -100,17 +106,21 @@ async def _said(request: Request, error: Exception) -> Response:
         where = ".".join(str(part) for part in first["loc"])
         status, code, message = 422, "invalid", f"{where}: {first['msg']}"
     elif isinstance(error, HTTPException):
-        status, code, message = error.status_code, "http", str(error.detail)
-        headers = dict(error.headers or {})
+        status, message = error.status_code, str(error.detail)
+        code, headers = CODES.get(status, "http"), dict(error.headers or {})
     elif isinstance(error, RagkeepError):
         status = next((n for kind, n in STATUS.items() if isinstance(error, kind)), 500)
         code, message = type(error).__name__, str(error)
         wait = getattr(error, "retry_after_s", None)
         headers = {"Retry-After": str(max(1, round(wait)))} if wait else {}
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        log.error("%s %s: %s", request.method, request.url.path, describe(error))
+        status, code, message = 503, "no_room", "the server's disk is full: try again when there is room"
     else:
         log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
         status, code, message = 500, "internal", "the server failed: its log says why, under this request's id"
-    body = {"code": code, "message": message[:1000], **ids(request)}
+    message = message[:1000].encode("utf-8", "replace").decode()  # it may quote what is no text
+    body = {"code": code, "message": message, **ids(request)}
     return JSONResponse({"error": body}, status_code=status, headers=headers)
 
 
@@ -151,15 +161,19 @@ def _own_routes(app: FastAPI) -> None:
 
 
 def _file(name: str, *, forever: bool = False) -> Response:
-    path = (WEB / name).resolve()
-    if not path.is_relative_to(WEB.resolve()) or not path.is_file():
+    if name not in _pages():
         raise HTTPException(404, "there is no such page")
+    path = WEB / name
     cache = "public, max-age=31536000, immutable" if forever else "no-cache"
     return FileResponse(path, headers={"Cache-Control": cache})
 
 
+def _pages() -> set[str]:
+    return {path.relative_to(WEB).as_posix() for path in WEB.rglob("*") if path.is_file()}
+
+
 class _Safe:
-    """ASGI middleware: headers that keep a browser from doing more with an answer than was meant."""
+    """ASGI middleware: headers that keep a browser from doing more with an answer than was meant, on errors too."""
 
     def __init__(self, app: Any) -> None:
         self.app = app

@@ -8,7 +8,6 @@ told, which takes it back.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -17,7 +16,7 @@ from threading import Lock
 
 from ..app import Assistant
 from ..config import Paths
-from ..errors import ReleaseError
+from ..errors import RagkeepError, ReleaseError
 from ..releases import pointer, read_release
 from ..types import Query, Release
 
@@ -56,6 +55,7 @@ class Champion:
         self._assistant: Assistant | None = None
         self.rejected: Rejected | None = None
         self.swaps = 0
+        self._trouble = ""
 
     @property
     def assistant(self) -> Assistant:
@@ -82,8 +82,19 @@ class Champion:
     async def follow(self) -> None:
         """Look at the pointer again and again until cancelled."""
         while True:
-            with contextlib.suppress(OSError):  # a pointer that cannot be read for a moment changes nothing
+            try:
                 await self.look()
+            except (
+                OSError,
+                ValueError,
+                TypeError,
+                RagkeepError,
+            ) as error:  # the old one answers on
+                if str(error) != self._trouble:
+                    log.error("the champion cannot be read: %s", error)
+                self._trouble = str(error)
+            else:
+                self._trouble = ""
             await asyncio.sleep(self._interval_s)
 
     async def look(self) -> None:

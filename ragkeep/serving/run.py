@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import uvicorn
+from fastapi import FastAPI
 
 from .. import __version__, tracing
 from ..config import Params, Paths
@@ -17,6 +18,7 @@ from ..errors import ConfigError, RagkeepError
 from ..releases import last_pointer
 from ..types import Release
 from .app import create_app
+from .connections import JSON_BYTES, PatientProtocol
 from .logs import configure
 from .loopback import check_bind, is_loopback, welcome
 from .moves import move
@@ -33,11 +35,7 @@ def run(paths: Paths, params: Params, *, host: str | None, port: int | None) -> 
     configure()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     app = create_app(paths, params, reject=Rejecting(paths))
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, ws="websockets-sansio",
-        timeout_graceful_shutdown=STOP_S,
-    )  # fmt: skip
-    server = _Server(config, told=lambda: _welcome(app, serve.host, listening))
+    server = _Server(configured(app), told=lambda: _welcome(app, serve.host, listening))
     stop = tracing.start(__version__)
     try:
         server.run(sockets=[listening])
@@ -45,6 +43,14 @@ def run(paths: Paths, params: Params, *, host: str | None, port: int | None) -> 
         stop()
     if not server.came_up:
         raise SystemExit(3)
+
+
+def configured(app: FastAPI, *, port: int = 0) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
+        app, port=port, http=PatientProtocol, ws="websockets-sansio", ws_max_size=JSON_BYTES, log_config=None,
+        access_log=False, server_header=False, timeout_graceful_shutdown=STOP_S,
+    )  # fmt: skip
 
 
 class _Server(uvicorn.Server):

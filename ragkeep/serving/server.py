@@ -96,6 +96,9 @@ class Server:
             except RagkeepError as error:  # the queue is away: it is asked again
                 log.error("uploads wait: %s", error)
                 did = False
+            except Exception:  # whatever it is: uploads are read on
+                log.exception("uploads wait")
+                did = False
             if not did:
                 self.wake.clear()
                 with contextlib.suppress(TimeoutError):
