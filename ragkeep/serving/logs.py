@@ -63,6 +63,7 @@ def _text(value: object) -> str:
 
 def _line(_logger: object, _method: str, event: EventDict) -> str:
     lead = {name: event.pop(name, "") for name in ("at", "level", "logger", "message")}
+    event.pop("color_message", None)  # uvicorn's own, with escapes for a terminal
     if error := event.pop("exception", None):
         event["error"] = error
     return orjson.dumps({**lead, **event}).decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -33,6 +34,7 @@ def run(paths: Paths, params: Params, *, host: str | None, port: int | None) -> 
     check_bind(serve.host, configured=serve.auth.configured or _has_keys(paths))
     listening = _listen(serve.host, serve.port)
     configure()
+    gc.disable()  # what a start makes stays: looking through it again and again would take a twentieth of it
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     app = create_app(paths, params, reject=Rejecting(paths))
     server = _Server(configured(app), told=lambda: _welcome(app, serve.host, listening))
@@ -62,6 +64,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        gc.freeze()
+        gc.enable()
         if self.started:
             self.came_up = True
             await asyncio.to_thread(self._told)
