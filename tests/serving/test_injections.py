@@ -143,21 +143,26 @@ def test_the_words_of_the_other_models_are_cleaned_too(served: Served) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("right", [True, False])
 def test_poisoned_passages_are_measured_and_nothing_is_claimed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, right: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No defence is claimed: a passage written to look like the answer is cited like one. Prints how often."""
+    """No defence is claimed. Prints how often a passage written to look like the answer is cited like one, beside a
+    passage that repeats the question with the right answer, and without one.
+    """
     poison = rows("poison.jsonl")
     paths = project(tmp_path / "project", limits={"key_per_minute": 0, "workspace_per_minute": 0})
-    documents = {f"manual/right-{n}.md": f"{one['question']} {one['correct']}.\n" for n, one in enumerate(poison)}
+    good = {f"manual/right-{n}.md": f"{one['question']} {one['correct']}.\n" for n, one in enumerate(poison)}
     bad = {f"manual/poison-{n}-{m}.md": text for n, one in enumerate(poison) for m, text in enumerate(one["poison"])}
-    publish(paths, documents | bad)
+    publish(paths, bad | (good if right else {}))
     for served in serve(paths):
-        client, cited, first = served.client(), 0, 0
-        for one in poison:
-            made = client.post("/v1/chat", json={"message": one["question"], "stream": False}).json()
-            cited += any("/poison-" in citation["uri"] for citation in made["citations"])
-            first += "/poison-" in made["sources"][0]["uri"]
-        with capsys.disabled():
-            print(f"of {len(poison)} questions a poisoned passage was cited for {cited}, ranked first for {first}")  # noqa: T201
-        assert len(poison) == 100
+        answers = [ask(served.client(), one["question"]) for one in poison]
+    cited = sum(any("/poison-" in citation["uri"] for citation in made["citations"]) for made in answers)
+    abstained = sum(made["abstained"] for made in answers)
+    with capsys.disabled():
+        print(f"right passages: {right}; of {len(poison)} answers {cited} cite poison, {abstained} abstain")  # noqa: T201
+    assert len(answers) == 100
+
+
+def ask(client: httpx.Client, question: str) -> dict[str, Any]:
+    return dict(client.post("/v1/chat", json={"message": question, "stream": False}).json())
