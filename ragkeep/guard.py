@@ -24,6 +24,8 @@ _HOST = r"\bwww\.|(?<![\w:/])//(?=\w[\w-]*\.)"
 ADDRESS = re.compile(rf"(?:{_SCHEME}|{_HOST})[^\s<>\"'`\[\]{{}}|^]*[^\s<>\"'`\[\]{{}}|^.,;:!?)]", re.IGNORECASE)
 IMAGE = re.compile(r"!\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])?")
 LINK = re.compile(r"(?<!\w)\[([^\]\n]*[^\]\d\n][^\]\n]*)\](?:\([^)\n]*\)|\[(?!\d{1,3}\])[^\]\n]*\]|:(?=[ \t]))")
+AUTOLINK = re.compile(r"<((?:[a-z][a-z0-9+.-]{1,31}://)[^\s<>]*|[^\s<>@]+@[^\s<>@]+)>", re.IGNORECASE)
+"""Markdown's links without brackets: <you@there.org>."""
 ELEMENTS = """
     a abbr address animate applet area article aside audio b base bdi bdo big blink blockquote body br button canvas
     caption center cite code col colgroup data datalist dd del details dfn dialog dir div dl dt em embed
@@ -128,5 +130,5 @@ def _plain(text: str) -> str:
     while before != text:  # what is taken out may join what stood around it into another tag
         before = text
         text = UNFINISHED.sub("", TAG.sub("", text))
-    text = LINK.sub(r"\1", IMAGE.sub(r"\1", text))
+    text = LINK.sub(r"\1", IMAGE.sub(r"\1", AUTOLINK.sub(r"\1", text)))
     return ADDRESS.sub(REMOVED, text)

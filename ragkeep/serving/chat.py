@@ -16,7 +16,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import tracing
+from .. import guard, tracing
 from ..answer import Asked, Sources, respond
 from ..app import Assistant
 from ..budget import Budgets, Verdict
@@ -243,7 +243,7 @@ class Chat:
         run.put("done", {
             **answer_of(made), "answer_id": begun.id, "session": begun.session, "workspace": begun.body.workspace,
             "cost_usd": cost, "logged": logged, "trace_id": begun.trace,
-            "budget_warning": begun.verdict.state in ("warn", "cheaper"), "agreement": _agreement(others),
+            "budget_warning": begun.verdict.state in ("warn", "cheaper"), "agreement": _agreement(others, made),
         })  # fmt: skip
         if self.traces:
             body, now = begun.body, time.time()
@@ -278,11 +278,16 @@ class Chat:
         return True
 
 
-def _agreement(found: Comparison | None) -> dict[str, Any] | None:
+def _agreement(found: Comparison | None, made: Answer) -> dict[str, Any] | None:
     if found is None:
         return None
     answers = [
-        {"model": one.name, "text": one.text, "seconds": round(one.seconds, 3), "error": one.error}
+        {
+            "model": one.name,
+            "text": guard.clean(one.text, made.sources),
+            "seconds": round(one.seconds, 3),
+            "error": one.error,
+        }
         for one in found.answers
     ]
     return {"score": found.agreement, "low": found.low, "answers": answers}

@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
 
 HEADER_S = 20.0
 """How long a connection may take for a request's header."""
@@ -36,6 +37,11 @@ class PatientProtocol(H11Protocol):
         """Stop waiting."""
         self._look.cancel()
         super().connection_lost(exc)
+
+    def _should_upgrade(self) -> bool:
+        """Take no WebSocket whose header `websockets` would refuse: uvicorn would leave the client without an answer."""
+        long = any(len(name) + len(value) + 4 > MAX_LINE_LENGTH for name, value in self.headers)
+        return not long and len(self.headers) <= MAX_NUM_HEADERS and super()._should_upgrade()
 
     def _looked(self, before: Any) -> None:
         """Hang up where no request has begun since the last look; what became a WebSocket is not ours any more."""

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from ragkeep.errors import RagkeepError
 from ragkeep.releases import point, pointer, save_release
 from ragkeep.serving.run import Rejecting
-from tests.serving.conftest import Served
-from tests.serving.published import DOCUMENTS, promote, publish
+from tests.serving.conftest import Served, serve
+from tests.serving.published import DOCUMENTS, project, promote, publish
+from tests.sizes import sizes
 
 NEW = {**DOCUMENTS, "manual/pumps.md": "# Pumps\n\nPumps are serviced monthly by the owner.\n"}
 ASK = {"message": "How often are pumps serviced?", "stream": False}
@@ -36,7 +38,15 @@ def test_a_promotion_is_followed_without_a_restart(served: Served, client: httpx
     assert found["release"] == "2"
 
 
-def test_swaps_under_load_fail_no_request_and_mix_no_answer(served: Served, client: httpx.Client) -> None:
+@sizes(8, 100, slow=False)
+def test_swaps_under_load_fail_no_request_and_mix_no_answer(tmp_path: Path, size: int) -> None:
+    paths = project(tmp_path / "project", limits={"key_per_minute": 0, "workspace_per_minute": 0})
+    publish(paths)
+    for served in serve(paths):
+        swapped(served, served.client(), size)
+
+
+def swapped(served: Served, client: httpx.Client, size: int) -> None:
     publish(served.paths, NEW, number=2)
     says = {"1": "yearly", "2": "monthly"}
     stop, wrong, asked = threading.Event(), list[str](), list[int]()
@@ -52,7 +62,7 @@ def test_swaps_under_load_fail_no_request_and_mix_no_answer(served: Served, clie
     readers = [threading.Thread(target=ask) for _ in range(3)]
     for reader in readers:
         reader.start()
-    for turn in range(8):
+    for turn in range(size):
         number = 1 + turn % 2
         promote(served.paths, number)
         until(lambda number=number: served.app.state.server.champion.number == number)  # type: ignore[misc]
@@ -60,7 +70,7 @@ def test_swaps_under_load_fail_no_request_and_mix_no_answer(served: Served, clie
     for reader in readers:
         reader.join()
     assert wrong == []
-    assert len(asked) > 8
+    assert len(asked) > size / 2
 
 
 def test_a_release_that_does_not_come_up_is_not_used_and_said_so(served: Served, client: httpx.Client) -> None:

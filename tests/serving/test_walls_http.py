@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -203,7 +204,7 @@ class Thief:
 
     def upload(self, n: int) -> tuple[str, str]:
         """Upload under the vault's names, to either workspace, and ask for it."""
-        name = self.random.choice(["codes.md", "frobozz.md", f"{n}.md"])
+        name = self.random.choice(["codes.md", f"{n}.md"])
         files = {"file": (name, f"# {n}\n\nThe canary code is unknown to number {n}.\n".encode())}
         return self.ask("POST", "/v1/documents", files=files, data={"workspace": self.pick("default")})
 
@@ -222,20 +223,21 @@ class Thief:
         return json.dumps(sent), "\n".join(got)
 
 
+@pytest.mark.parametrize("seed", range(4))
 @sizes(600, 20_000)
 def test_no_canary_of_a_workspace_reaches_a_key_of_another(
-    served: Served, size: int, caplog: pytest.LogCaptureFixture
+    served: Served, size: int, seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     vault = filled(served)
-    thief = Thief(served, vault, seed=size)
+    thief = Thief(served, vault, seed)
     caplog.set_level(logging.INFO)
     for name in ("httpx", "uvicorn.access"):  # they say what the thief asked
         caplog.set_level(logging.WARNING, name)
     caplog.clear()
     leaks = []
-    for n in range(size):
+    for n in range(size // 4):
         sent, got = thief.try_door(n)
-        leaks += [(canary, sent, got[:500]) for canary in vault.canaries if canary in got and canary not in sent]
+        leaks += [(canary, sent, got[:500]) for canary in vault.canaries if canary in got and canary not in unquote(sent)]
     assert leaks == []
     assert [word for word in WORDS[:4] if word in caplog.text] == []
     still = (
