@@ -8,6 +8,7 @@ import pytest
 from infra.local import dynamodb as dynamodb_starter
 from infra.local import moto as moto_starter
 from infra.local import postgres
+from infra.local import redis as redis_starter
 from infra.local import s3 as s3_starter
 from infra.local.opensearch.client import Access
 from tests import services
@@ -65,3 +66,9 @@ def dynamodb() -> dict[str, str]:
 def moto() -> dict[str, str]:
     """Environment variables for clients of moto's server, which speaks SQS; a test makes queues of its own."""
     return services.shared(moto_starter.SERVICE)
+
+
+@pytest.fixture(scope="session")
+def redis() -> dict[str, str]:
+    """REDIS_URL and RAGKEEP_REDIS_PASSWORD of a real Redis; a test uses names of its own."""
+    return services.shared(redis_starter.SERVICE)

@@ -12,12 +12,12 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
-from infra.local import dynamodb, moto, postgres, s3
+from infra.local import dynamodb, moto, postgres, redis, s3
 from infra.local.errors import Unavailable
 from infra.local.opensearch.client import Access
 from infra.local.opensearch.cluster import Cluster, choose_ports
@@ -62,11 +62,16 @@ def own_opensearch(*, nodes: int = 3, secure: bool = False) -> Iterator[Cluster]
         cluster.down(wipe=True)
 
 
-@contextmanager
-def own_postgres() -> Iterator[Server]:
+def own_postgres() -> AbstractContextManager[Server]:
     """A PostgreSQL for one test, which may kill it and bring it back."""
+    return own(postgres.SERVICE)
+
+
+@contextmanager
+def own(service: Service) -> Iterator[Server]:
+    """A server for one test, which may kill it and bring it back."""
     watch()
-    server = Server(postgres.SERVICE, session_folder() / f"own-{uuid.uuid4().hex}")
+    server = Server(service, session_folder() / f"own-{uuid.uuid4().hex}")
     try:
         with skipping_what_is_unavailable():
             server.up(0)
@@ -104,8 +109,8 @@ def stop_all() -> None:
     for state in session_folder().glob("*/cluster.json"):
         Cluster(state.parent).down(wipe=True)
     for state in session_folder().glob("own-*/server.json"):
-        Server(postgres.SERVICE, state.parent).down(wipe=True)
-    for service in (dynamodb.SERVICE, moto.SERVICE, postgres.SERVICE, s3.SERVICE):
+        Server(postgres.SERVICE, state.parent).down(wipe=True)  # of whatever service: what is wiped is killed
+    for service in (dynamodb.SERVICE, moto.SERVICE, postgres.SERVICE, redis.SERVICE, s3.SERVICE):
         Server(service, session_folder() / service.name).down(wipe=True)
     shutil.rmtree(session_folder(), ignore_errors=True)
 

@@ -17,9 +17,10 @@ from ..answer import Asked, Sources, respond
 from ..app import Assistant
 from ..budget import Budgets, Verdict
 from ..cache import AnswerCache
-from ..errors import AlreadyExists, LogUnavailable, NotFound, RagkeepError, TooMany
+from ..errors import AlreadyExists, LogUnavailable, NotFound, RagkeepError, StoreError, TooMany
 from ..generators.compare import Comparison, compare
 from ..interactions import InteractionLog, answered
+from ..memory import session_name
 from ..ports import Memory
 from ..types import Answer, Message, Usage
 from .follow import Champion
@@ -119,7 +120,7 @@ class Chat:
     @staticmethod
     def _scoped(session: str, body: ChatBody, who: Principal) -> str:
         """A session's name in memory: nobody reads another's by guessing its id."""
-        return f"{body.workspace}/{who.user}/{session}"
+        return session_name(body.workspace, who.user, session)
 
     async def _work(self, run: Run, begun: _Begun) -> None:
         made: Answer | None = None
@@ -177,7 +178,10 @@ class Chat:
         if not made.reason:
             scoped = self._scoped(begun.session, begun.body, begun.who)
             turns = Message("user", begun.body.message), Message("assistant", made.text)
-            await self.memory.append(scoped, *turns)
+            try:
+                await self.memory.append(scoped, *turns)
+            except StoreError as error:  # the answer stands, only a follow-up will not lean on it
+                log.error("answer %s is not remembered: %s", begun.id, error)
         self.observer.answered(made, cost_usd=cost)
         run.put("done", {
             **answer_of(made), "answer_id": begun.id, "session": begun.session, "workspace": begun.body.workspace,

@@ -84,11 +84,12 @@ class Server:
         except ReleaseError as error:
             release = {"ok": False, "reason": str(error)}
         rejected = self.champion.rejected
-        trouble = self.chat.log.trouble
+        trouble, forgetful = self.chat.log.trouble, self.chat.memory.trouble
         checks = {
             "release": release,
             "newest_release": {"ok": rejected is None, "reason": rejected.reason if rejected else ""},
             "log": {"ok": trouble is None, "reason": trouble or ""},
+            "memory": {"ok": forgetful is None, "reason": forgetful or ""},
         }  # fmt: skip
         status = "down" if not release["ok"] else "ok" if all(c["ok"] for c in checks.values()) else "degraded"
         return {"status": status, "checks": checks}

@@ -12,8 +12,9 @@ from typing import Any
 
 import boto3
 import pytest
+from redis import AuthenticationError, Redis
 
-from infra.local import dynamodb, moto, postgres, s3
+from infra.local import dynamodb, moto, postgres, redis, s3
 from infra.local.errors import LocalError
 from infra.local.single import Server, Service, run
 from tests import services
@@ -87,6 +88,19 @@ def test_moto_speaks_sqs(tmp_path: Path) -> None:
     with started(moto.SERVICE, tmp_path / "data") as server:
         url = client(server, "sqs").create_queue(QueueName="work")["QueueUrl"]
         assert client(server, "sqs").list_queues()["QueueUrls"] == [url]
+
+
+def test_redis_wants_its_password_and_keeps_its_data(tmp_path: Path) -> None:
+    with started(redis.SERVICE, tmp_path / "data") as server:
+        settings = server.settings()
+        with Redis.from_url(settings["REDIS_URL"], password=settings["RAGKEEP_REDIS_PASSWORD"]) as known:
+            known.set("kept", 7)
+        server.down(wipe=False)
+        server.up(server.port)
+        with Redis.from_url(settings["REDIS_URL"], password=settings["RAGKEEP_REDIS_PASSWORD"]) as known:
+            assert known.get("kept") == b"7"
+        with Redis.from_url(settings["REDIS_URL"]) as stranger, pytest.raises(AuthenticationError):
+            stranger.ping()
 
 
 BROKEN = Service(
