@@ -7,11 +7,11 @@ the last for good. `[sqlite]` alone is all three in one file.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import cast
 
 from ..backends import TIERS, load
 from ..config import Paths
+from ..database import Database
 from ..ports import Memory
 from ..serving.params import MemoryParams
 from .journal import Journal
@@ -24,17 +24,16 @@ __all__ = ["open_memory", "session_name"]
 
 def open_memory(params: MemoryParams, paths: Paths) -> Memory:
     """Open the memory of a server; a tier that is down is no error. Raises ConfigError, MissingExtra, StoreError."""
-    path = paths.state / "memory.sqlite"
-    tiers = _tiers(params, path)
-    return TieredMemory(tiers, Journal(path), buffer_tokens=params.buffer_tokens)
+    database = Database(paths.state / "memory.sqlite")
+    return TieredMemory(_tiers(params, database), Journal(database), buffer_tokens=params.buffer_tokens)
 
 
-def _tiers(params: MemoryParams, path: Path) -> list[Tier]:
+def _tiers(params: MemoryParams, database: Database) -> list[Tier]:
     alone = params.tiers == ("sqlite",)
     backends = params.tiers * 3 if alone else params.tiers
     names = ("hot", "warm", "cold") if alone else params.tiers
     lasts = (*(3600 * params.hours, 86_400 * params.days)[: len(backends) - 1], None)
     return [
-        cast(Tier, load(TIERS, backend, params=params, path=path, name=name, ttl_s=ttl_s))
+        cast(Tier, load(TIERS, backend, params=params, database=database, name=name, ttl_s=ttl_s))
         for backend, name, ttl_s in zip(backends, names, lasts, strict=True)
     ]

@@ -11,21 +11,21 @@ import contextlib
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from ..aws import client
+from ..database import Database
 from ..errors import StoreError
 from ..serving.params import MemoryParams
 from .tier import KEEP, REMEMBERED_S, Entry, Kept, Reader, encode
 
 FORGOTTEN = "#forgotten"
-BATCH = 25
-"""The most that DynamoDB writes at once."""
+BATCH, READ = 25, 100
+"""The most items that DynamoDB writes and reads at once."""
 TRIES = 8
 
 
-def open_tier(*, params: MemoryParams, path: Path, name: str, ttl_s: float | None) -> DynamoTier:  # noqa: ARG001
+def open_tier(*, params: MemoryParams, database: Database, name: str, ttl_s: float | None) -> DynamoTier:  # noqa: ARG001
     """Open the tier; nothing is asked yet. Raises MissingExtra, ConfigError."""
     made = client("the memory in DynamoDB", "dynamodb", region=params.region, read_timeout_s=3, tries=1)
     return DynamoTier(made, params.table, name, ttl_s=ttl_s)
@@ -124,9 +124,19 @@ class DynamoTier:
         )
         self._change([{"DeleteRequest": {"Key": item}} for item in gone])
 
-    def forgotten(self) -> dict[str, float]:
+    def forgotten(self, scopes: Sequence[str] = ()) -> dict[str, float]:
         """See tier.Tier."""
-        return {item["entry"]: int(item["at"]) / 1e6 for item in self._items(FORGOTTEN, "")}
+        items = self._notes(scopes) if scopes else self._items(FORGOTTEN, "")
+        return {item["entry"]: int(item["at"]) / 1e6 for item in items}
+
+    def _notes(self, scopes: Sequence[str]) -> Iterator[dict[str, Any]]:
+        for start in range(0, len(scopes), READ):
+            keys = [{"workspace": FORGOTTEN, "entry": scope} for scope in scopes[start : start + READ]]
+            left = {self._table: {"Keys": keys, "ConsistentRead": True}}
+            while left:
+                answer = self._dynamodb.batch_get_item(RequestItems=left)
+                yield from answer["Responses"].get(self._table, ())
+                left = answer["UnprocessedKeys"]
 
     def close(self) -> None:
         """See tier.Tier."""

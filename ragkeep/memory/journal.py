@@ -6,7 +6,6 @@ A turn waits here for each tier until that tier has it, a forgotten scope until 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..database import Database
 from .tier import Entry, Reader, encode, span
@@ -26,8 +25,8 @@ BATCH = 200
 class Journal:
     """The file; safe to share between threads and processes. Every method blocks, and raises StoreError."""
 
-    def __init__(self, path: Path) -> None:
-        self._database, self._reader = Database(path), Reader("the journal")
+    def __init__(self, database: Database) -> None:
+        self._database, self._reader = database, Reader("the journal")
         self._database.script(SCHEMA)
 
     def only(self, tiers: Sequence[str]) -> None:

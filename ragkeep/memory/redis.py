@@ -9,9 +9,9 @@ import importlib
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from ..database import Database
 from ..errors import MissingExtra, StoreError
 from ..serving.params import MemoryParams
 from .tier import KEEP, REMEMBERED_S, Entry, Kept, Reader, covers, encode
@@ -23,7 +23,7 @@ WHOLE = ""
 TIMEOUT_S = 2.0
 
 
-def open_tier(*, params: MemoryParams, path: Path, name: str, ttl_s: float | None) -> RedisTier:  # noqa: ARG001
+def open_tier(*, params: MemoryParams, database: Database, name: str, ttl_s: float | None) -> RedisTier:  # noqa: ARG001
     """Open the tier; nothing is asked yet. Raises MissingExtra."""
     try:
         client = importlib.import_module("redis").Redis
@@ -115,8 +115,11 @@ class RedisTier:
         names = {key.decode().removeprefix(PREFIX) for key in keys}
         return [name for name in names if covers(scope, name)]
 
-    def forgotten(self) -> dict[str, float]:
+    def forgotten(self, scopes: Sequence[str] = ()) -> dict[str, float]:
         """See tier.Tier."""
+        if scopes:
+            found = zip(scopes, self._client.zmscore(FORGOTTEN, list(scopes)), strict=True)
+            return {scope: at for scope, at in found if at is not None}
         return {scope.decode(): at for scope, at in self._client.zrange(FORGOTTEN, 0, -1, withscores=True)}
 
     def close(self) -> None:

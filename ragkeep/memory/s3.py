@@ -11,10 +11,10 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from ..aws import client
+from ..database import Database
 from ..errors import StoreError
 from ..serving.params import MemoryParams
 from .tier import REMEMBERED_S, Entry, Kept, Reader, encode
@@ -25,7 +25,7 @@ CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 MISSING = {"NoSuchKey", "404", "NotFound"}
 
 
-def open_tier(*, params: MemoryParams, path: Path, name: str, ttl_s: float | None) -> S3Tier:  # noqa: ARG001
+def open_tier(*, params: MemoryParams, database: Database, name: str, ttl_s: float | None) -> S3Tier:  # noqa: ARG001
     """Open the tier; nothing is asked yet. Raises MissingExtra, ConfigError."""
     made = client("the memory in S3", "s3", region=params.region, read_timeout_s=5, tries=1)
     return S3Tier(made, params.bucket, name, ttl_s=ttl_s)
@@ -85,8 +85,9 @@ class S3Tier:
         for key in list(self._keys(f"{PREFIX}/damaged/{scope}")):
             self._drop_versions(key, all_of_it=True)
 
-    def forgotten(self) -> dict[str, float]:
+    def forgotten(self, scopes: Sequence[str] = ()) -> dict[str, float]:
         """See tier.Tier."""
+        wanted = frozenset(scopes)
         found: dict[str, float] = {}
         old = self._clock() - REMEMBERED_S
         for key in self._keys(f"{PREFIX}/forgotten/"):
@@ -94,7 +95,7 @@ class S3Tier:
             at = int(micros) / 1e6
             if at < old:
                 self._s3.delete_object(Bucket=self._bucket, Key=key)
-            else:
+            elif not wanted or scope in wanted:
                 found[scope] = max(at, found.get(scope, 0.0))
         return found
 

@@ -1,10 +1,9 @@
-"""A tier in a SQLite file; the same file can hold several, each by its name."""
+"""A tier in a SQLite file, which holds the journal too, and can hold several tiers, each by its name."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from ..database import Database
 from ..serving.params import MemoryParams
@@ -22,9 +21,9 @@ WHOLE = ""
 """The id of the row that says since when a session is whole; it sorts before every entry's."""
 
 
-def open_tier(*, params: MemoryParams, path: Path, name: str, ttl_s: float | None) -> SqliteTier:  # noqa: ARG001
-    """Open the file, or make it. Raises StoreError."""
-    return SqliteTier(path, name, ttl_s=ttl_s)
+def open_tier(*, params: MemoryParams, database: Database, name: str, ttl_s: float | None) -> SqliteTier:  # noqa: ARG001
+    """Open a tier in the file. Raises StoreError."""
+    return SqliteTier(database, name, ttl_s=ttl_s)
 
 
 class SqliteTier:
@@ -33,10 +32,10 @@ class SqliteTier:
     patience_s = 30.0  # the disk that everything here waits for
 
     def __init__(
-        self, path: Path, name: str, *, ttl_s: float | None = None, clock: Callable[[], float] = time.time
+        self, database: Database, name: str, *, ttl_s: float | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self.name, self._ttl_s, self._clock = name, ttl_s, clock
-        self._database, self._reader = Database(path), Reader(name)
+        self._database, self._reader = database, Reader(name)
         self._database.script(SCHEMA)
 
     def prepare(self) -> None:
@@ -80,11 +79,11 @@ class SqliteTier:
                 [self.name, *span(scope), before],
             )
 
-    def forgotten(self) -> dict[str, float]:
+    def forgotten(self, scopes: Sequence[str] = ()) -> dict[str, float]:
         """See tier.Tier."""
-        found = self._database.rows("SELECT scope, at FROM forgotten WHERE tier = ?", [self.name])
-        return {row["scope"]: row["at"] for row in found}
+        only = f" AND scope IN ({', '.join('?' * len(scopes))})" if scopes else ""
+        asked = f"SELECT scope, at FROM forgotten WHERE tier = ?{only}"  # noqa: S608
+        return {row["scope"]: row["at"] for row in self._database.rows(asked, [self.name, *scopes])}
 
     def close(self) -> None:
-        """See tier.Tier."""
-        self._database.close()
+        """See tier.Tier; the file is closed by who opened it."""

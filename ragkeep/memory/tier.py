@@ -81,8 +81,8 @@ class Tier(Protocol):
         """Note the scope as forgotten, then remove what came until `before`."""
         ...
 
-    def forgotten(self) -> dict[str, float]:
-        """Return the scopes that were forgotten of late, and until when."""
+    def forgotten(self, scopes: Sequence[str] = ()) -> dict[str, float]:
+        """Return the scopes that were forgotten of late, all or those of these, and until when."""
         ...
 
     def close(self) -> None:
@@ -103,6 +103,12 @@ def _part(text: str) -> str:
 def covers(scope: str, session: str) -> bool:
     """Whether a session belongs to a scope."""
     return session.startswith(scope) if scope.endswith("/") else session == scope
+
+
+def scopes_of(sessions: Iterable[str]) -> list[str]:
+    """List the scopes that sessions belong to."""
+    parts = [(session, *session.split("/", 2)[:2]) for session in sessions]
+    return sorted({scope for name, w, u in parts for scope in (name, f"{w}/{u}/", f"{w}/")})
 
 
 def alive(session: str, entries: Iterable[Entry], forgotten: Mapping[str, float]) -> list[Entry]:

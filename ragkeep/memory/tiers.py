@@ -16,14 +16,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TypeVar
 
 from ..errors import StoreError
 from ..types import Message
 from .buffer import recall
 from .journal import Journal
-from .tier import KEEP, TURN_CHARS, Entry, Tier, alive, covers
+from .tier import KEEP, TURN_CHARS, Entry, Tier, alive, covers, scopes_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -33,6 +32,7 @@ LOOK_S = 30.0
 """How often a keeper looks for work that another process of this machine left."""
 BROUGHT = 1000
 """Sessions at most that wait to be brought back."""
+UNTRIED = "not tried yet"
 START_S = 2.0
 FORGET_S = 5.0
 CLOSE_S = 5.0
@@ -44,7 +44,7 @@ class _Watched:
     def __init__(self, tier: Tier) -> None:
         self.tier, self.name = tier, tier.name
         self.threads = ThreadPoolExecutor(8, thread_name_prefix=f"memory-{tier.name}")
-        self.trouble: str | None = "not tried yet"
+        self.trouble: str | None = UNTRIED
         self.up_since = 0.0
         self.wake = asyncio.Event()
         self.tried = asyncio.Event()
@@ -56,12 +56,12 @@ class _Watched:
         return self.trouble is None
 
     def fell(self, reason: str) -> None:
-        if self.up or self.trouble == "not tried yet":
+        if self.up or self.trouble == UNTRIED:
             log.warning("memory: %s is down and is skipped: %s", self.name, reason)
         self.trouble = reason
 
     def rose(self, at: float) -> None:
-        if not self.up and self.trouble != "not tried yet":
+        if not self.up and self.trouble != UNTRIED:
             log.info("memory: %s is back", self.name)
         self.trouble, self.up_since = None, at
 
@@ -85,6 +85,9 @@ class TieredMemory:
         self._stopping = False
         self._broken: str | None = None
         journal.only(self._names)
+        with contextlib.suppress(RuntimeError):  # outside of a loop they start with the first call
+            asyncio.get_running_loop()
+            self._start()
 
     @property
     def trouble(self) -> str | None:
@@ -155,10 +158,13 @@ class TieredMemory:
                 one.tier.close()
         self._journal.close()
 
-    async def _started(self) -> None:
-        """Start the keepers; the first callers wait a moment for each tier's first try."""
+    def _start(self) -> None:
         if not self._keepers:
             self._keepers = [asyncio.create_task(self._keep(one), name=f"memory {one.name}") for one in self._watched]
+
+    async def _started(self) -> None:
+        """See that the keepers work; the first callers wait a moment for each tier's first try."""
+        self._start()
         new = [one.tried.wait() for one in self._watched if not one.tried.is_set()]
         if new:
             with contextlib.suppress(TimeoutError):
@@ -190,9 +196,8 @@ class TieredMemory:
 
     async def _ask(self, one: _Watched, call: Callable[[Tier], T]) -> T | None:
         """Ask a tier, for as long as it may take; None where it does not answer, and then it is down."""
-        asked = asyncio.get_running_loop().run_in_executor(one.threads, call, one.tier)
         try:
-            return await asyncio.wait_for(asked, one.tier.patience_s)
+            return await asyncio.wait_for(self._in(one, call), one.tier.patience_s)
         except TimeoutError:
             one.fell(f"it took longer than {one.tier.patience_s} s")
         except Exception as error:  # whatever a tier's client raises
@@ -207,13 +212,13 @@ class TieredMemory:
         for one in self._watched:
             for session in [name for name in one.brought if covers(scope, name)]:
                 one.brought.pop(session, None)
-        erasing = [self._in(one, one.tier.erase, scope, at) for one in self._watched if one.up]
+        erasing = [self._in(one, lambda tier: tier.erase(scope, at)) for one in self._watched if one.up]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*erasing, return_exceptions=True), FORGET_S)
         self._wake()  # the keepers erase again, and only then is it no longer remembered for them
 
-    async def _in(self, one: _Watched, call: Callable[..., T], *values: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(one.threads, partial(call, *values))
+    async def _in(self, one: _Watched, call: Callable[[Tier], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(one.threads, call, one.tier)
 
     def _wake(self) -> None:
         for one in self._watched:
@@ -225,7 +230,7 @@ class TieredMemory:
             one.wake.clear()
             last = self._stopping
             try:
-                await self._in(one, self._work, one)
+                await self._in(one, lambda _: self._work(one))
             except Exception as error:  # whatever a tier's client raises
                 one.fell(_said(error))
             one.tried.set()
@@ -240,7 +245,7 @@ class TieredMemory:
         """Erase what was forgotten, then tell a tier what it has not been told. Blocks."""
         if not one.up:
             one.tier.prepare()
-            self._erase_what_others_know(one)
+            self._share_what_is_forgotten(one)
         for scope, at in self._journal.buried(one.name).items():
             one.tier.erase(scope, at)
             self._journal.erased(one.name, scope, at)
@@ -256,25 +261,28 @@ class TieredMemory:
             session, entries = one.brought.popitem()
             self._tell(one.tier, {session: entries}, whole_at=self._clock())
 
-    def _erase_what_others_know(self, one: _Watched) -> None:
+    def _share_what_is_forgotten(self, one: _Watched) -> None:
+        """Let a tier that comes up, and those that are up, erase what the other side knows as forgotten."""
         here = one.tier.forgotten()
         for other in self._watched:
-            if other is one or not other.up:
+            if other is one or other.trouble not in (None, UNTRIED):
                 continue
-            for scope, at in other.tier.forgotten().items():
-                if at > here.get(scope, 0.0):
-                    one.tier.erase(scope, at)
+            try:
+                there = other.tier.forgotten()
+                _erase_new(one.tier, there, here)
+                _erase_new(other.tier, here, there)
+            except Exception as error:  # whatever a tier's client raises: it shares when it comes up itself
+                log.debug("memory: %s shares nothing with %s: %s", other.name, one.name, _said(error))
 
     def _tell(self, tier: Tier, batch: Mapping[str, tuple[Entry, ...]], *, whole_at: float = 0.0) -> None:
         """Add entries to a tier that nobody wants forgotten, also if they are forgotten meanwhile."""
-        before = tier.forgotten()
+        scopes = scopes_of(batch)
+        before = tier.forgotten(scopes)
         for session, entries in batch.items():
             left = alive(session, entries, before)
             if left or whole_at:
                 tier.add(session, left, whole_at=whole_at)
-        for scope, at in tier.forgotten().items():
-            if at > before.get(scope, 0.0) and any(covers(scope, session) for session in batch):
-                tier.erase(scope, at)
+        _erase_new(tier, tier.forgotten(scopes), before)
 
     def _entry(self, turn: Message) -> Entry:
         at = self._now()
@@ -285,6 +293,12 @@ class TieredMemory:
         with self._lock:
             self._last_at = max(self._clock(), self._last_at + 2e-6)
             return self._last_at
+
+
+def _erase_new(tier: Tier, theirs: Mapping[str, float], its: Mapping[str, float]) -> None:
+    for scope, at in theirs.items():
+        if at > its.get(scope, 0.0):
+            tier.erase(scope, at)
 
 
 def _added(tier: Tier, session: str, entries: Sequence[Entry]) -> bool:

@@ -17,6 +17,7 @@ from ragkeep.ports import Memory
 from ragkeep.serving.params import MemoryParams
 from ragkeep.types import Message
 from tests.memory.cases import BACKENDS, entry, new, setting, settings_for, spoil, tier
+from tests.memory.cases import close_databases as close_databases
 
 ANN, BOB = session_name("docs", "user:ann", "1"), session_name("docs", "user:bob", "1")
 
@@ -88,6 +89,7 @@ def test_it_knows_for_a_while_what_was_forgotten(kept: Tier) -> None:
     kept.erase(scope, now)
     kept.erase(scope, now - 9)
     assert kept.forgotten()[scope] == now
+    assert kept.forgotten([scope, "docs/none/1"]) == {scope: now}
 
 
 def test_many_writers_of_one_session_lose_nothing(kept: Tier) -> None:
@@ -120,6 +122,8 @@ def opening(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         settings |= settings_for(backend, request)
     names = {"bucket": new(), "table": new(), "redis": settings.get("REDIS_URL", "")}
     with setting(settings):
+        if "redis" in request.param:
+            tier("redis", settings, tmp_path)._client.delete("ragkeep:memory-forgotten")  # type: ignore[attr-defined]
         if "s3" in request.param:
             tier("s3", settings, tmp_path, bucket=names["bucket"])._s3.create_bucket(Bucket=names["bucket"])  # type: ignore[attr-defined]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import boto3
 import pytest
 
+from ragkeep.database import Database
 from ragkeep.memory import dynamodb, redis, s3, sqlite
 from ragkeep.memory.tier import Entry, Tier
 from ragkeep.serving.params import MemoryParams
@@ -18,6 +19,22 @@ BACKENDS = {"sqlite": sqlite, "redis": redis, "dynamodb": dynamodb, "s3": s3}
 
 def new() -> str:
     return f"memory-{uuid.uuid4().hex}"
+
+
+OPENED: list[Database] = []
+
+
+def database(path: Path) -> Database:
+    """Open a file that `close_databases` closes."""
+    OPENED.append(Database(path))
+    return OPENED[-1]
+
+
+@pytest.fixture(autouse=True)
+def close_databases() -> Iterator[None]:
+    yield
+    while OPENED:
+        OPENED.pop().close()
 
 
 @contextmanager
@@ -37,7 +54,9 @@ def tier(backend: str, settings: Mapping[str, str], folder: Path, **given: objec
         if backend == "s3" and "bucket" not in given:
             boto3.client("s3").create_bucket(Bucket=names["bucket"])
         params = MemoryParams(**names)
-        return BACKENDS[backend].open_tier(params=params, path=folder / "memory.sqlite", name=backend, ttl_s=ttl_s)  # type: ignore[no-any-return]
+        return BACKENDS[backend].open_tier(
+            params=params, database=Database(folder / "memory.sqlite"), name=backend, ttl_s=ttl_s
+        )  # type: ignore[no-any-return]
 
 
 def settings_for(backend: str, request: pytest.FixtureRequest) -> dict[str, str]:

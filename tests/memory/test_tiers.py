@@ -27,7 +27,8 @@ from ragkeep.memory.tier import Entry, Kept, Tier
 from ragkeep.memory.tiers import TieredMemory
 from ragkeep.types import Message
 from tests import services
-from tests.memory.cases import entry, new, setting, tier
+from tests.memory.cases import close_databases as close_databases
+from tests.memory.cases import database, entry, new, setting, tier
 
 ANN = session_name("docs", "user:ann", "1")
 HOUR, DAY = 3600.0, 86_400.0
@@ -50,13 +51,16 @@ class Switch:
         self.inner, self.name, self.patience_s, self.away = inner, inner.name, inner.patience_s, False
 
     def __getattr__(self, name: str) -> Any:
-        if self.away and name != "close":
-            raise ConnectionError("connection refused")
-        return getattr(self.inner, name)
+        def call(*given: Any, **more: Any) -> Any:
+            if self.away and name != "close":
+                raise ConnectionError("connection refused")
+            return getattr(self.inner, name)(*given, **more)
+
+        return call
 
 
 def memory(tiers: Sequence[Any], state: Path, **given: Any) -> TieredMemory:
-    return TieredMemory(tiers, Journal(state / "journal.sqlite"), **{"buffer_tokens": 1000, **given})
+    return TieredMemory(tiers, Journal(database(state / "journal.sqlite")), **{"buffer_tokens": 1000, **given})
 
 
 def ran(work: Coroutine[Any, Any, Any]) -> Any:
@@ -77,7 +81,8 @@ async def until(true: Callable[[], bool]) -> None:
 
 def three(folder: Path, clock: Callable[[], float] = time.time) -> list[SqliteTier]:
     lasts = {"hot": 8 * HOUR, "warm": 7 * DAY, "cold": None}
-    return [SqliteTier(folder / "tiers.sqlite", name, ttl_s=ttl_s, clock=clock) for name, ttl_s in lasts.items()]
+    file = database(folder / "tiers.sqlite")
+    return [SqliteTier(file, name, ttl_s=ttl_s, clock=clock) for name, ttl_s in lasts.items()]
 
 
 def test_eight_hours_seven_days_and_for_good(tmp_path: Path) -> None:
@@ -119,7 +124,7 @@ def test_redis_and_dynamodb_are_told_when_to_drop(
     hot = tier("redis", redis, tmp_path, ttl_s=8 * HOUR)
     session = session_name("docs", new(), "1")
     hot.add(session, [entry(1)])
-    assert 0 < 8 * HOUR - hot._client.ttl(PREFIX + session) < 60  # type: ignore[attr-defined]
+    assert 0 <= 8 * HOUR - hot._client.ttl(PREFIX + session) < 60  # type: ignore[attr-defined]
     warm = tier("dynamodb", dynamodb, tmp_path, ttl_s=7 * DAY)
     warm.prepare()
     warm.prepare()
@@ -132,11 +137,11 @@ def test_redis_and_dynamodb_are_told_when_to_drop(
 
 
 def test_what_dynamodb_has_not_dropped_yet_is_expired_all_the_same(dynamodb: dict[str, str], tmp_path: Path) -> None:
-    warm = tier("dynamodb", dynamodb, tmp_path, ttl_s=1.0)
+    warm = tier("dynamodb", dynamodb, tmp_path, ttl_s=7 * DAY)
     warm.prepare()
     warm.add(ANN, [entry(1)])
     assert warm.read(ANN).entries == (entry(1),)
-    time.sleep(1.1)
+    warm._clock = lambda: time.time() + 7 * DAY  # type: ignore[attr-defined]
     assert warm.read(ANN) == Kept()
 
 
@@ -159,7 +164,7 @@ def test_a_killed_redis_is_skipped_said_so_and_catches_up(
 
     async def outage() -> None:
         hot = tier("redis", own_redis.settings(), tmp_path, ttl_s=8 * HOUR)
-        cold = SqliteTier(tmp_path / "cold.sqlite", "cold")
+        cold = SqliteTier(database(tmp_path / "cold.sqlite"), "cold")
         remembers = memory([hot, cold], tmp_path)
         await remembers.append(ANN, said("before"))
         await until(lambda: bool(cold.read(ANN).entries))
@@ -207,13 +212,14 @@ def test_with_no_tier_up_what_is_said_is_kept_and_told_by_the_next_process(tmp_p
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path
+from tests.memory.cases import database
 from ragkeep.memory.journal import Journal
 from ragkeep.memory.tiers import TieredMemory
 from tests.memory.test_tiers import ANN, said, three
 
 async def main():
     folder = Path(sys.argv[1])
-    remembers = TieredMemory(three(folder), Journal(folder / "journal.sqlite"), buffer_tokens=10**5)
+    remembers = TieredMemory(three(folder), Journal(database(folder / "journal.sqlite")), buffer_tokens=10**5)
     for n in range(int(sys.argv[2]), 10**6):
         await remembers.append(ANN, said(f"turn {n}"))
         print(n, flush=True)
@@ -238,8 +244,7 @@ def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
         remembers = memory([hot, warm, cold], tmp_path)
         await remembers.recent(ANN)
         await remembers.close()
-        assert hot.read is not None
-        return list(SqliteTier(tmp_path / "tiers.sqlite", "cold").read(ANN).entries)
+        return list(SqliteTier(database(tmp_path / "tiers.sqlite"), "cold").read(ANN).entries)
 
     kept = [int(one.content.split()[1]) for one in ran(after())]
     assert set(acknowledged) <= set(kept)
@@ -273,7 +278,7 @@ def test_a_tier_that_hangs_does_not_delay_answers(hanging: int, tmp_path: Path) 
     took = []
 
     async def talking() -> None:
-        warm = SqliteTier(tmp_path / "warm.sqlite", "warm")
+        warm = SqliteTier(database(tmp_path / "warm.sqlite"), "warm")
         with setting({**aws, "AWS_DEFAULT_REGION": "us-east-1"}):
             hot = tier("redis", {"REDIS_URL": f"redis://127.0.0.1:{hanging}/0"}, tmp_path)
             cold = tier("s3", {}, tmp_path, bucket=new())
@@ -334,7 +339,7 @@ def test_two_servers_on_one_redis_see_each_others_turns_at_once(redis: dict[str,
     async def talking() -> None:
         for name in ("a", "b"):
             (tmp_path / name).mkdir()
-        cold = SqliteTier(tmp_path / "cold.sqlite", "cold")
+        cold = SqliteTier(database(tmp_path / "cold.sqlite"), "cold")
         one, two = (memory([tier("redis", redis, tmp_path), cold], tmp_path / name) for name in ("a", "b"))
         for n in range(10):
             await (one if n % 2 else two).append(session, said(str(n)))
@@ -361,7 +366,7 @@ def test_what_is_forgotten_while_a_tier_is_away_is_erased_before_it_is_used_agai
         await one.close()
         two = memory(three(tmp_path), tmp_path / "b")  # another server: it knows from the other tiers
         assert await two.recent(ANN) == []
-        assert not three(tmp_path)[0].read(ANN).entries
+        assert not tiers[0].read(ANN).entries
         await two.close()
 
     ran(forgetting())
@@ -416,7 +421,7 @@ def test_rubbish_in_redis_does_not_stop_the_chat(
 
     async def talking() -> None:
         hot = tier("redis", redis, tmp_path)
-        remembers = memory([hot, SqliteTier(tmp_path / "cold.sqlite", "cold")], tmp_path)
+        remembers = memory([hot, SqliteTier(database(tmp_path / "cold.sqlite"), "cold")], tmp_path)
         hot._client.set(PREFIX + session, "rubbish")  # type: ignore[attr-defined]
         assert await remembers.recent(session) == []
         await remembers.append(session, said("one"))
@@ -437,7 +442,7 @@ def test_a_journal_that_cannot_be_written_is_said_and_the_tiers_still_keep(
         raise StoreError("memory.sqlite: database or disk is full")
 
     async def talking() -> None:
-        hot, warm, cold = three(tmp_path)
+        hot, warm, _ = three(tmp_path)
         switch = Switch(hot)
         remembers = memory([switch, warm], tmp_path)
         await remembers.append(ANN, said("one"))
