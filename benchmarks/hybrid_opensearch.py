@@ -4,7 +4,8 @@
 
 Both sides look 100 candidates deep on one index each, the peer's with the server's own analysis, both merged to one
 segment. Ours returns both exact scores of every candidate. `recall_at_10` is that of the vector leg against a scan of
-all vectors. `ratio` > 1: ours is that much cheaper.
+all vectors, `explored` what it and a question of the vector leg alone cost by how many neighbours are explored. `ratio`
+> 1: ours is that much cheaper.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ragkeep.stores import opensearch_search
 from ragkeep.stores.opensearch import OpenSearchStore
 from ragkeep.types import EmbeddedBatch, Query
 
@@ -63,6 +65,7 @@ def compare(url: str, corpus: EmbeddedBatch, asked: Sequence[Question], rounds: 
             spent[name].append(_ask(client, ask, asked))
     found = _figures({name: counted[1:] for name, counted in spent.items()})
     found["recall_at_10"] = round(_recall(store, corpus, asked), 4)
+    found["explored"] = _explored(client, store, corpus, asked)
     client.indices.delete(index=PEER)
     store.drop("load")
     return found
@@ -103,13 +106,25 @@ def _figures(spent: dict[str, list[list[float]]]) -> dict[str, Any]:
     return found
 
 
+def _explored(client: Any, store: OpenSearchStore, corpus: EmbeddedBatch, asked: Sequence[Question]) -> dict[str, Any]:
+    found, usual = {}, opensearch_search.EXPLORED
+    for explored in (100, 160, 256, 400, 640):
+        opensearch_search.EXPLORED = explored
+        before = server_seconds(client)
+        share = _recall(store, corpus, asked)
+        spent = (server_seconds(client) - before) / len(asked) * 1000
+        found[str(explored)] = {"recall_at_10": round(share, 4), "server_cpu_ms": round(spent, 2)}
+    opensearch_search.EXPLORED = usual
+    return found
+
+
 def _recall(store: OpenSearchStore, corpus: EmbeddedBatch, asked: Sequence[Question]) -> float:
-    ids = [chunk.id for chunk in corpus.chunks]
+    ids = np.array([chunk.id for chunk in corpus.chunks])
     shares = []
     for text, vector in asked:
         best = np.argpartition(-(corpus.vectors @ vector), _K)[:_K]
-        got = {hit.chunk.id for hit in store.search("load", Query(text, vector=vector, k=_K, mode="vector"))}
-        shares.append(len(got & {ids[row] for row in best}) / _K)
+        got = [hit.chunk.id for hit in store.search("load", Query(text, vector=vector, k=_K, mode="vector"))]
+        shares.append(np.isin(got, ids[best]).sum() / _K)
     return float(np.mean(shares))
 
 

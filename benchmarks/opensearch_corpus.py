@@ -12,7 +12,7 @@ import os
 import sysconfig
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,18 @@ def made_corpus(n: int, project: Path | None = None, *, seed: int = 1) -> Embedd
     more = [_chunk(i, text) for i, text in enumerate(islice(_texts(), n - len(chunks)))]
     made = near(vectors, len(more), seed) if len(vectors) else topics(len(more), seed)
     return EmbeddedBatch((*chunks, *more), np.vstack([vectors, made]))
+
+
+def stream(n: int, project: Path | None = None, *, size: int = 2048) -> Iterator[EmbeddedBatch]:
+    """Yield n chunks of the same kind batch by batch, the same ones each time: for more than fit into memory."""
+    chunks, vectors = _night(project, n) if project else ([], np.zeros((0, DIM), np.float32))
+    yield from batches(EmbeddedBatch(tuple(chunks), vectors), size)
+    made = (_chunk(number, text) for number, text in enumerate(islice(_texts(), n - len(chunks))))
+    for seed in count(1):
+        more = tuple(islice(made, size))
+        if not more:
+            return
+        yield EmbeddedBatch(more, near(vectors, len(more), seed) if len(vectors) else topics(len(more), seed))
 
 
 def topics(n: int, seed: int) -> NDArray[np.float32]:
@@ -108,12 +120,11 @@ def _unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
 
 def _texts() -> Iterator[str]:
     files = sorted(Path(sysconfig.get_paths()["stdlib"]).rglob("*.py"))
-    for shift in range(_LINES):  # the same files again, cut elsewhere, until there are enough
+    files = [file for file in files if "site-packages" not in file.parts]
+    for shift in count():  # the same files again, cut elsewhere
         for file in files:
-            if "site-packages" in file.parts:
-                continue
-            lines = file.read_text("utf-8", errors="replace").splitlines()[shift * 7 :]
-            for start in range(0, len(lines), _LINES):
+            lines = file.read_text("utf-8", errors="replace").splitlines()[shift * 7 % _LINES :]
+            for start in range(0, len(lines), _LINES + shift // _LINES):
                 yield "\n".join(lines[start : start + _LINES])
 
 

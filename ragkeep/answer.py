@@ -21,6 +21,7 @@ from .config import AnswerParams, RerankParams
 from .ports import Generator, Request, Reranker
 from .rerank import rerank
 from .rewrite import standalone
+from .tools import Ability, Done, stream_with_tools
 from .types import Answer, Hit, Message, Mode, Sampling, Usage
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ Retrieve = Callable[[str], list[Hit]]
 class Asked:
     """A question, and all of the request that its answer may depend on. None and "" leave it to the release.
 
-    `rights` tells callers apart who may not see the same; `history` is what was said before, oldest first.
+    `rights` tells callers apart who may not see the same; `history` is what was said before, oldest first; `trusted`
+    callers may have tools used that reach beyond the documents.
     """
 
     question: str
@@ -47,6 +49,7 @@ class Asked:
     k: int | None = None
     filters: dict[str, str] = field(default_factory=dict)
     sampling: Sampling | None = None
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,9 @@ async def respond(asked: Asked, assistant: Assistant, *, cache: AnswerCache | No
     history = prompts.recent(asked.history, params.history_tokens)
     sources = prompts.fit(best, params.context_tokens)
     yield Sources(sources, Request(searched, sources, prompts.messages(searched, sources, history)))
-    async with aclosing(write(searched, sources, generator, params=params, history=history)) as parts:
+    abilities = assistant.abilities(asked)
+    written = write(searched, sources, generator, params=params, history=history, abilities=abilities)
+    async with aclosing(written) as parts:
         async for part in parts:
             if isinstance(part, str):
                 clock.first("first_token")
@@ -114,15 +119,23 @@ async def write(
     *,
     params: AnswerParams,
     history: Sequence[Message] = (),
+    abilities: Sequence[Ability] = (),
 ) -> AsyncGenerator[str | Answer, None]:
-    """Yield an answer's text over the sources as it is made, then the Answer, cited and checked."""
+    """Yield an answer's text over the sources as it is made, then the Answer, cited and checked.
+
+    What tools find is a source as well: its snippets are numbered on from those given.
+    """
     prompt = prompts.messages(question, sources, history)
     text, usage, model = "", Usage(), generator.name
-    output = guard.OutputGuard(sources)
+    output, calls = guard.OutputGuard(sources), list[Done]()
     if sources and question.strip():
         request = Request(question, tuple(sources), prompt)
-        async with aclosing(generator.stream(request, params.sampling)) as deltas:
+        async with aclosing(stream_with_tools(generator, request, params.sampling, abilities)) as deltas:
             async for delta in deltas:
+                if isinstance(delta, Done):
+                    calls.append(delta)
+                    sources = (*sources, *delta.hits)
+                    continue
                 usage, model = delta.usage or usage, delta.model or model
                 text += delta.text
                 if shown := output.feed(delta.text):
@@ -138,6 +151,7 @@ async def write(
         text=guard.clean(shown, sources), citations=citations, abstained=not citations, hits=tuple(sources), usage=usage,
         model=model, sources=tuple(sources), unsupported=unsupported, searched=question, prompt=prompt,
         flags=() if model == generator.name else (f"fallback:{model}",),
+        calls=tuple((done.call, done.ok, done.text) for done in calls),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from . import prompts
@@ -26,6 +27,8 @@ from .releases import require_champion
 from .rerank import open_reranker
 from .retrieve import make_retriever
 from .stores import open_store
+from .tools import Ability
+from .tools import search as searching
 from .types import Answer, Hit, Mode, Query, Release, Vectors, content_id
 
 
@@ -80,12 +83,28 @@ class Assistant:
     async def retrieve(self, text: str, vector: Vectors, asked: Asked) -> list[Hit]:
         """Return the best chunks for an embedded question, best first."""
         query = self._query(text, vector, asked.mode, asked.k, asked.workspace, asked.filters)
-        return await asyncio.to_thread(self._find, query)
+        return await asyncio.to_thread(self.find, query)
+
+    def abilities(self, asked: Asked) -> list[Ability]:
+        """Return the tools a generator may use for this question: none unless params.yaml names them."""
+        tools = self.answer.tools
+        made = []
+        if tools.search:
+            made.append(searching(lambda text: self.search(text, workspace=asked.workspace)))
+        if asked.trusted and tools.files:
+            from .tools_files import files
+
+            made += [ability for root in tools.files for ability in files(Path(root))]
+        if asked.trusted and tools.aws:
+            from .tools_aws import aws_reader
+
+            made.append(aws_reader(tools.aws, region=tools.aws_region))
+        return made
 
     def search(self, text: str, *, mode: Mode = "hybrid", k: int | None = None, workspace: str = "default") -> list[Hit]:
         """Return the best chunks of one workspace, best first."""
         vector = None if mode == "keyword" else self.embedder.embed([text], role="query")[0]
-        return self._find(self._query(text, vector, mode, k, workspace, {}))
+        return self.find(self._query(text, vector, mode, k, workspace, {}))
 
     def _query(
         self, text: str, vector: Vectors | None, mode: Mode, k: int | None, workspace: str, filters: dict[str, str]
@@ -96,7 +115,8 @@ class Assistant:
             fusion=self.release.fusion, candidates=max(self.retrieval.candidates, k),
         )  # fmt: skip
 
-    def _find(self, query: Query) -> list[Hit]:
+    def find(self, query: Query) -> list[Hit]:
+        """Ask the release's index, and what was uploaded since."""
         index = self.release.index.name
         if self.live is None:
             return self.store.search(index, query)

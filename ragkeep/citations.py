@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from .types import Citation, Hit
 
-MARKER = re.compile(r"(?:[ \t]+|(?<=[^\w\s)\[]))\[(\d{1,3})\]")  # not the index in argv[1]
+MARKER = re.compile(r"(?:[ \t]+|(?<=```)\n|(?<=[^\w\s)\[]))\[(\d{1,3})\]")  # not the index in argv[1]
 FENCE = re.compile(r"```[^\n]*\n(.*?)\n?```", re.DOTALL)
 QUOTED = re.compile(r'["“”«]([^"“”«»]{8,})["“”»]')
 MIN_OVERLAP = 0.5
@@ -45,7 +45,8 @@ def cite(text: str, hits: Sequence[Hit]) -> Cited:
             held = True
             if found not in citations:
                 citations.append(found)
-            shown.append(f" [{citations.index(found) + 1}]")
+            after_code = claim.endswith("```") and shown[-1] is claim  # on a line of its own, or the block has no end
+            shown.append(f"{chr(10) if after_code else ' '}[{citations.index(found) + 1}]")
         shown.append(tail)
         unsupported += _lines(claim)[: -1 if held else None]
     return Cited("".join(shown).strip(), tuple(citations), tuple(unsupported))
@@ -62,7 +63,7 @@ def _claims(text: str) -> Iterator[tuple[str, list[int], str]]:
     at = 0
     bare = FENCE.sub(lambda fence: "`" * len(fence.group()), text)  # brackets inside code are no markers
     for group in re.finditer(rf"(?:{MARKER.pattern}[,;]?)+([.!?]?\s*)", bare):
-        numbers = [int(n) for n in MARKER.findall(group.group())]
+        numbers = [int(n) for n in re.findall(r"\[(\d+)\]", group.group())]
         yield text[at : group.start()], numbers, group.groups()[-1]
         at = group.end()
     yield text[at:], [], ""

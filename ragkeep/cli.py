@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from .cli_keys import keys_app
 from .cli_quarantine import quarantine_app
+from .cli_queue import queue_app
 from .cli_releases import explain, releases_app
 from .console import Json, emit_json, end, fail, logs_to_stderr, next_step, project, room, say, table
 from .errors import ConfigError, RagkeepError, describe
@@ -30,6 +32,8 @@ app = typer.Typer(
 )
 app.add_typer(releases_app, name="releases")
 app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(keys_app, name="keys")
+app.add_typer(queue_app, name="queue")
 
 Workspace = Annotated[str, typer.Option(help="Whose documents may be read.")]
 Mode = Literal["hybrid", "vector", "bm25"]

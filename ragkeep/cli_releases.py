@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .console import Json, Reason, emit_json, logs_to_stderr, next_step, project, room, say, table
+
+if TYPE_CHECKING:
+    from .config import Paths
 
 releases_app = typer.Typer(no_args_is_help=True, help="What is live, what was, and the way back.")
 
@@ -89,17 +92,22 @@ def releases_rollback(*, reason: Reason = "by hand", json: Json = False) -> None
 
 
 def explain(
-    release: Annotated[int | None, typer.Argument(help="A release's number; the champion when left out.")] = None,
+    what: Annotated[
+        str | None, typer.Argument(help="An answer's id, or a release's number; the champion when left out.")
+    ] = None,
     *,
     json: Json = False,
 ) -> None:
-    """Trace a release back to its data, index, model, parameters and code."""
+    """Trace an answer back to its release, prompt and chunks, or a release to its data, index, model and code."""
     from dataclasses import asdict
 
     from .releases import history, read_release, require_champion
 
     paths, _ = project()
-    found = read_release(paths, release) if release is not None else require_champion(paths)
+    if what is not None and not what.isdigit():
+        _explain_answer(paths, what, json=json)
+        return
+    found = read_release(paths, int(what)) if what is not None else require_champion(paths)
     events = [_event(e) for e in history(paths) if found.number in (e.get("to"), e.get("from"))]
     row = {**asdict(found), "number": str(found.number), "history": events}
     if json:
@@ -115,3 +123,23 @@ def explain(
         say(f"history: {event['at']} {change} by {event['who']}: {event['reason']}")
     say(f"evidence: {paths.releases / found.evaluation}")
     next_step("dvc diff, or ragkeep releases list")
+
+
+def _explain_answer(paths: Paths, answer: str, *, json: bool) -> None:
+    from .interactions import find
+    from .serving.explain import explain_answer
+
+    told = explain_answer(paths, find(paths.interactions, answer))
+    if json:
+        emit_json(told)
+        return
+    for key, value in told.items():
+        if key in ("shown", "release_details", "feedback"):
+            continue
+        say(f"{key}: {value}")
+    for shown in told["shown"]:
+        cited = " (cited)" if shown["rank"] in told["cited"] else ""
+        say(f"[{shown['rank']}] {shown['uri']}:{shown['lines'][0]}-{shown['lines'][1]} score {shown['score']:.4f}{cited}")
+    for said in told["feedback"]:
+        say(f"feedback: {said}")
+    next_step(f"ragkeep explain {told['release']}")

@@ -221,6 +221,19 @@ class BlockedTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolParams:
+    """What a generator may have done for it: search again, read files below `files`, read AWS services.
+
+    Files and AWS only for callers who are admin of the workspace they ask in.
+    """
+
+    search: bool = False
+    files: tuple[str, ...] = ()
+    aws: tuple[str, ...] = ()
+    aws_region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerParams:
     """How an answer is made from chunks.
 
@@ -240,6 +253,7 @@ class AnswerParams:
     stop: tuple[str, ...] = ()
     blocked: tuple[BlockedTopic, ...] = ()
     cache: CacheParams = CacheParams()
+    tools: ToolParams = ToolParams()
     deadline_s: float = 120.0
 
     @property
@@ -403,7 +417,21 @@ def load_params(path: Path) -> Params:
     params = parse(Params, raw, path.name)
     params = replace(params, index=_where(params.index))
     _check(params, path.name)
-    return params
+    return replace(params, sources=(*params.sources, *_uploaded(Paths(path.parent).uploads)))
+
+
+def upload_source(workspace: str) -> str:
+    """The name of the source that a workspace's uploads are to the night."""
+    return f"uploads-{workspace}" if len(workspace) <= 56 else f"u-{workspace[:62]}"
+
+
+def _uploaded(folder: Path) -> list[SourceParams]:
+    """What people uploaded, as sources like any other."""
+    try:
+        found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and is_id(entry.name))
+    except FileNotFoundError:
+        return []
+    return [SourceParams(upload_source(name), str((folder / name).resolve()), name) for name in found]
 
 
 def _where(index: IndexParams) -> IndexParams:
@@ -452,6 +480,7 @@ def _check(params: Params, where: str) -> None:
         for key, (least, most) in bounds.items():
             inner = getattr(getattr(params, section), name)
             _within(f"{where}: {section}.{name}.{key}", getattr(inner, key), least, most)
+    _check_place(params.embed.url, params.embed.key, f"{where}: embed")
     _check_opensearch(params.index.opensearch, f"{where}: index.opensearch")
     _check_pgvector(params.index.pgvector, f"{where}: index.pgvector")
     for key, (low, high) in BOUNDS.items():
@@ -480,15 +509,19 @@ def _check_generators(params: AnswerParams, where: str) -> None:
         here = f"{where}.generators[{at}]"
         if labels.count(spec.label) > 1:
             raise ConfigError(f"{here}: two generators are called {spec.label!r}; give each a name")
-        if spec.url and not spec.url.startswith(("http://", "https://")):
-            raise ConfigError(f"{here}.url: {spec.url!r} must begin with http:// or https://")
-        if "@" in spec.url:  # not shown: it may hold a password
-            raise ConfigError(f"{here}.url must not name a user: set key to the name of an environment variable")
-        if spec.key and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", spec.key):  # not shown: it may be the key itself
-            raise ConfigError(f"{here}.key must be the name of an environment variable, as in OPENAI_API_KEY, not a key")
+        _check_place(spec.url, spec.key, here)
         _within(f"{here}.timeout_s", spec.timeout_s, 0.1, 3600)
         _within(f"{here}.price_in", spec.price_in, 0, 10**6)
         _within(f"{here}.price_out", spec.price_out, 0, 10**6)
+
+
+def _check_place(url: str, key: str, here: str) -> None:
+    if "@" in url:  # not shown: it may hold a password
+        raise ConfigError(f"{here}.url must not name a user: set key to the name of an environment variable")
+    if url and not url.startswith(("http://", "https://")):
+        raise ConfigError(f"{here}.url: {url!r} must begin with http:// or https://")
+    if key and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", key):  # not shown: it may be the key itself
+        raise ConfigError(f"{here}.key must be the name of an environment variable, as in OPENAI_API_KEY, not a key")
 
 
 _OPENSEARCH_BOUNDS: dict[str, tuple[float, float]] = {
@@ -571,6 +604,11 @@ class Paths:
     def releases(self) -> Path:
         """Releases, the champion pointer and the promotion history."""
         return self.state / "releases"
+
+    @property
+    def uploads(self) -> Path:
+        """Documents that people uploaded, a folder a workspace."""
+        return self.state / "uploads"
 
     @property
     def interactions(self) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ class Database:
         self.path = path
         self._writing, self._reading = threading.Lock(), threading.Lock()
         self._write, self._read = self._connect(), self._connect()
+        weakref.finalize(self, _close, self._write, self._read)
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """Return what a SELECT finds among what is committed."""
@@ -63,8 +65,7 @@ class Database:
     def close(self) -> None:
         """Let go of the file."""
         with self._writing, self._reading:
-            self._write.close()
-            self._read.close()
+            _close(self._write, self._read)
 
     def _connect(self) -> sqlite3.Connection:
         with self._named():
@@ -82,6 +83,11 @@ class Database:
             raise  # the caller's to interpret
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}: check the disk's room and the file's permissions") from error
+
+
+def _close(*connections: sqlite3.Connection) -> None:
+    for connection in connections:
+        connection.close()
 
 
 def _use_wal(db: sqlite3.Connection) -> None:

@@ -42,6 +42,7 @@ INLINE = re.compile(r"(`+)(?!`).*?[^`]\1(?!`)")
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 OPENING = re.compile(r"^ {0,3}[`~]|[`\[]|<(?=[^\s=])|<$|!$")
 """Where something begins that is only understood when its end is seen."""
+MARKERS = re.compile(r"(?:\s*\[\d{1,3}\][,;.]?)+\s*$")
 REMOVED = "(link removed)"
 LONGEST = 4000
 """Characters of one line that are held back at most while a tag or a code span in it has not ended."""
@@ -99,7 +100,7 @@ class OutputGuard:
     def _line(self, line: str) -> str:
         mark = None if self._begun else FENCE.match(line)
         if self._fence:
-            if mark and mark[1].startswith(self._fence) and not line.strip(" `~"):
+            if mark and mark[1].startswith(self._fence) and not MARKERS.sub("", line).strip(" `~"):
                 self._fence = ""
             return self._code(line)
         if mark:

@@ -14,18 +14,19 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 
+from .analysis import terms
 from .fusion import fuse, ranking
 from .ports import Embedder, VectorStore
 from .stores.segment import Segment
 from .stores.segment_build import build_segments
-from .types import Chunk, EmbeddedBatch, Hit, Legs, Query, Release, Vectors
+from .types import Chunk, EmbeddedBatch, Hit, Legs, Query, Release
 
 SPARE = 10
 """Hits asked for beyond k, so that what is left out or falls behind does not leave a gap."""
@@ -34,12 +35,12 @@ MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A document's chunks, as the night would make them."""
+    """A document that was uploaded; `make` gives its chunks, as the night would make them."""
 
     workspace: str
     uri: str
     document_id: str
-    chunks: tuple[Chunk, ...]
+    make: Callable[[], tuple[Chunk, ...]]
 
 
 @dataclass(frozen=True)
@@ -87,18 +88,19 @@ def _merged(store: VectorStore, index: str, query: Query, found: list[Hit], segm
     chunks = {hit.chunk.id: hit.chunk for hit in (*own, *found)}
     if query.vector is None or query.mode != "hybrid":
         scores = {hit.chunk.id: hit.score for hit in found}
-        share = _scale(segment, query, max(scores.values(), default=1.0)) if query.mode == "keyword" else 1.0
+        share = _scale(segment, query, found, max(scores.values(), default=0.0)) if query.mode == "keyword" else 1.0
         scores |= {hit.chunk.id: hit.score * share for hit in own}
         best = sorted(scores, key=lambda id_: (-scores[id_], id_))[: query.k]
         return [Hit(chunks[id_], scores[id_]) for id_ in best]
-    legs = _joined(store.legs(index, query), segment.legs(query), segment, query, set(chunks))
+    theirs, mine = store.legs(index, query), segment.legs(query)
+    share = _scale(segment, query, found, float(theirs.keyword.max(initial=0)))
+    legs = _joined(theirs, mine, share, set(chunks))
     fused = fuse(legs, query.fusion)
     return [Hit(chunks[legs.ids[at]], float(fused[at])) for at in ranking(fused, query.k)]
 
 
-def _joined(theirs: Legs, own: Legs, segment: Segment, query: Query, known: set[str]) -> Legs:
+def _joined(theirs: Legs, own: Legs, share: float, known: set[str]) -> Legs:
     """Both lists of candidates as one, in order of id; a chunk of both counts once. Only `known` ids can be shown."""
-    share = _scale(segment, query, float(theirs.keyword.max(initial=0)) or 1.0)
     scores = {id_: (near, worded) for id_, near, worded in zip(theirs.ids, theirs.vector, theirs.keyword, strict=True)}
     scores |= {id_: (near, worded * share) for id_, near, worded in zip(own.ids, own.vector, own.keyword, strict=True)}
     ids = tuple(sorted(known & scores.keys()))
@@ -106,14 +108,18 @@ def _joined(theirs: Legs, own: Legs, segment: Segment, query: Query, known: set[
     return Legs(ids, near, worded)
 
 
-def _scale(segment: Segment, query: Query, best: float) -> float:
-    """What the segment's BM25 scores are multiplied by to stand beside the index's.
+def _scale(segment: Segment, query: Query, found: list[Hit], best: float) -> float:
+    """What the segment's BM25 scores are multiplied by to stand beside the index's, whose highest is `best`.
 
-    In a handful of chunks every word is common, so that their scores mean little. Their best is set as high in
-    proportion to the index's best as is the share of the question's words that it holds.
+    In a handful of chunks every word is common, so that their scores mean little. What they can say is how many of the
+    question's words a chunk holds: the highest scores are set in proportion to that share here and there.
     """
     highest, share = segment.coverage(query)
-    return best * share / highest if highest else 0.0
+    asked = set(terms(query.text))
+    theirs = max((len(asked & set(terms(hit.chunk.embed_text))) for hit in found), default=0) / max(len(asked), 1)
+    if not highest:
+        return 0.0
+    return best * share / theirs / highest if best and theirs else 1.0
 
 
 class LiveDocuments:
@@ -127,7 +133,7 @@ class LiveDocuments:
         self._uploads: dict[tuple[str, str], Upload] = {}
         self._removed: dict[tuple[str, str], int] = {}
         self._changed: dict[str, int] = {}
-        self._vectors: dict[tuple[str, str], Vectors] = {}
+        self._batches: dict[tuple[str, str, str], EmbeddedBatch] = {}
 
     def put(self, upload: Upload) -> None:
         """Add a document, in place of what its uri held before."""
@@ -159,34 +165,35 @@ class LiveDocuments:
             missing = [u for u in uploads.values() if u.workspace == workspace and not _covered(store, release, u)]
             gone = {uri for where, uri in removed if where == workspace}
             hidden[workspace] = frozenset(gone | {upload.uri for upload in missing})
-            if any(upload.chunks for upload in missing):
-                segments[workspace] = self._segment(workspace, missing, embedder)
+            batches = [batch for batch in (self._batch(upload, embedder) for upload in missing) if batch.chunks]
+            if batches:
+                segments[workspace] = self._segment(workspace, batches, embedder.dim)
         return LiveView(hidden, segments, marks)
 
-    def _segment(self, workspace: str, missing: list[Upload], embedder: Embedder) -> Segment:
-        batches = [EmbeddedBatch(u.chunks, self._embedded(u, embedder)) for u in missing if u.chunks]
+    def _segment(self, workspace: str, batches: list[EmbeddedBatch], dim: int) -> Segment:
         folder = self._folder / str(next(self._numbers))
         keys = [(workspace, chunk.id) for batch in batches for chunk in batch.chunks]
-        build_segments(folder, dim=embedder.dim, keys=keys, batches=batches)
+        build_segments(folder, dim=dim, keys=keys, batches=batches)
         made = Segment(folder / workspace)
         made.load()  # mapped: the files may go
         shutil.rmtree(folder)
         return made
 
-    def _embedded(self, upload: Upload, embedder: Embedder) -> Vectors:
-        key = embedder.fingerprint, upload.document_id
-        known = self._vectors.get(key)
-        if known is None or len(known) != len(upload.chunks):
-            known = embedder.embed([chunk.embed_text for chunk in upload.chunks], role="passage")
-            self._vectors[key] = known
+    def _batch(self, upload: Upload, embedder: Embedder) -> EmbeddedBatch:
+        """Return an upload's chunks and vectors, made once for each embedder."""
+        key = embedder.fingerprint, upload.workspace, upload.document_id
+        known = self._batches.get(key)
+        if known is None:
+            chunks = upload.make()
+            vectors = embedder.embed([chunk.embed_text for chunk in chunks], role="passage")
+            known = self._batches[key] = EmbeddedBatch(chunks, vectors)
         return known
 
 
 def _covered(store: VectorStore, release: Release, upload: Upload) -> bool:
     """Whether a release's index holds this very document: asked by its id, which hashes its content."""
-    if not upload.chunks:
-        return False
     filters = {"uri": upload.uri, "document_id": upload.document_id}
-    words = upload.chunks[0].embed_text
-    query = Query(words, k=1, mode="keyword", workspace=upload.workspace, filters=filters)
+    anything = np.zeros(release.index.dim, np.float32)
+    anything[0] = 1
+    query = Query("", anything, k=1, mode="vector", workspace=upload.workspace, filters=filters)
     return bool(store.search(release.index.name, query))

@@ -107,6 +107,7 @@ class VectorStore(Searcher, Protocol):
     def write(self, index: str, batch: EmbeddedBatch) -> int:
         """Add chunks; a chunk id already present is left as it is. Return how many were new; durable on return.
 
+        The number is for logs: after an answer that was lost a store counts fewer, never more. What it holds, `ids` says.
         Raises IndexMissing, DimensionMismatch, StoreError on a sealed version. Safe to repeat.
         """
         ...

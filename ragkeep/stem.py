@@ -21,6 +21,8 @@ _STEP4 = (
     "ement", "ance", "ence", "able", "ible", "ment", "ant", "ent", "ism", "ate", "iti", "ous", "ive", "ize",
     "ion", "al", "er", "ic", "ou",
 )  # fmt: skip
+# asked all at once first, since most words end in none of them
+_ENDS2, _ENDS3 = (tuple(end for end, _ in rules) for rules in (_STEP2, _STEP3))
 _VOWEL_THEN_CONSONANT = re.compile("v+c+")
 
 
@@ -105,4 +107,7 @@ def porter(word: str) -> str:
     word = _past(_plural(word))
     if word.endswith("y") and _has_vowel(word[:-1]):
         word = word[:-1] + "i"
-    return _tidied(_stripped(_replaced(_replaced(word, _STEP2), _STEP3)))
+    for rules, ends in ((_STEP2, _ENDS2), (_STEP3, _ENDS3)):
+        if word.endswith(ends):
+            word = _replaced(word, rules)
+    return _tidied(_stripped(word) if word.endswith(_STEP4) else word)

@@ -222,8 +222,9 @@ class Answer:
 
     `hits` is what was found, best first, `sources` those of it that the generator was given: snippet n is
     `sources[n - 1]`. `searched` is the question as it was searched for, `prompt` what the generator read. `reason` says
-    why a question was refused. `flags` name what did not go as usual: "cached", "rerank-late",
-    "rerank-failed", "rerank-skipped", "fallback:<model>". Times in milliseconds.
+    why a question was refused. `flags` name what did not go as usual: "cached", "rerank-late", "rerank-failed",
+    "rerank-skipped", "fallback:<model>". Times in milliseconds. `calls` are the tools that were asked for, whether each
+    was done, and what it said.
     """
 
     text: str
@@ -240,6 +241,7 @@ class Answer:
     reason: str = ""
     flags: tuple[str, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
+    calls: tuple[tuple[ToolCall, bool, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,5 +70,5 @@ def moto() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def redis() -> dict[str, str]:
-    """REDIS_URL and RAGKEEP_REDIS_PASSWORD of a real Redis; a test uses names of its own."""
+    """REDIS_URL and RAGKEEP_REDIS_PASSWORD of a real Redis; a test uses keys of its own."""
     return services.shared(redis_starter.SERVICE)

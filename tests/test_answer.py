@@ -76,7 +76,7 @@ def test_brackets_in_code_are_not_markers() -> None:
     text, [citation], _ = cite("```python\nfirst = sys.argv[1]\n``` [1]", [hit()])
     assert citation.quote == "first = sys.argv[1]"
     assert citation.lines == (13, 13)
-    assert text.endswith("``` [1]")
+    assert text.endswith("```\n[1]")  # on a line of its own: a closing fence with words behind it closes nothing
     assert cite("first = sys.argv[1] [1]", [hit()])[1] == (citation,)
 
 

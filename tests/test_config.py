@@ -101,6 +101,12 @@ def test_a_wrong_generator_is_refused_and_no_secret_shown(tmp_path: Path, given:
     assert not any(secret in str(error.value) for secret in ("secret", "sk-abcdef"))
 
 
+def test_a_key_in_the_place_of_its_name_is_refused_for_embedders_too(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"embed\.key must be the name") as error:
+        load_params(written(tmp_path, embed={"backend": "openai", "key": "sk-abcdef"}))
+    assert "sk-abcdef" not in str(error.value)
+
+
 def test_every_number_has_bounds_and_its_default_lies_within() -> None:
     params = Params(sources=())
     numbers = {

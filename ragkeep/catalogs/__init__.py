@@ -25,6 +25,14 @@ def open_catalog(params: CatalogParams, path: Path) -> Catalog:
     return cast(Catalog, load(CATALOGS, params.backend, params=params, path=path))
 
 
+def ensure_workspace(catalog: Catalog, workspace: str, *, owner: str = "local") -> Workspace | None:
+    """Add a workspace that params.yaml names, unless it is there; None where it was deleted, and stays so."""
+    try:
+        return catalog.workspace(workspace) or catalog.create_workspace(Workspace(workspace, workspace, owner))
+    except AlreadyExists:  # another server was faster, or it was deleted
+        return catalog.workspace(workspace)
+
+
 def workspace_id(name: str) -> str:
     """Make an id for a new workspace: readable, and impossible to guess or to take twice."""
     readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]

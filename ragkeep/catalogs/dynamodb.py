@@ -15,7 +15,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,12 +35,11 @@ from . import (
     workspace_of,
     workspace_there,
 )
-from .dynamodb_tables import ensure_tables
+from .dynamodb_tables import as_item, as_record, as_workspace, ensure_tables
 
 WHAT = "DynamoDB"
 TRIES = 60
 LOG, SEQ = "#log", {"workspace": "#seq", "id": "#seq"}
-NAMES = tuple(field.name for field in fields(DocumentRecord))
 
 
 def open_catalog(*, params: CatalogParams, path: Path) -> DynamoCatalog:  # noqa: ARG001 - what every backend gets
@@ -77,7 +76,7 @@ class DynamoCatalog:
     def workspace(self, workspace_id: str) -> Workspace | None:
         """See ports.Catalog."""
         item = self._get(self.rooms, {"id": workspace_id}) if workspace_id else None
-        return None if item is None or "deleted_at" in item else _workspace(item)
+        return None if item is None or "deleted_at" in item else as_workspace(item)
 
     def workspaces(self, *, owner: str | None = None) -> list[Workspace]:
         """See ports.Catalog."""
@@ -93,15 +92,15 @@ class DynamoCatalog:
                 ExpressionAttributeNames={"#owner": "owner"},
                 ExpressionAttributeValues=values,
             )
-        return sorted((_workspace(item) for item in items if "deleted_at" not in item), key=lambda one: one.id)
+        return sorted((as_workspace(item) for item in items if "deleted_at" not in item), key=lambda one: one.id)
 
     def delete_workspace(self, workspace_id: str) -> list[DocumentRecord]:
         """See ports.Catalog."""
         first = self._close(workspace_id)
-        found = [_record(item) for item in self._papers_of(workspace_id)]
+        found = [as_record(item) for item in self._papers_of(workspace_id)]
         if not first and not found:
             raise no_workspace()
-        return [self._remove(record.id) for record in sorted(found, key=lambda record: record.seq)]
+        return [self.delete(record.id) for record in sorted(found, key=lambda record: record.seq)]
 
     def submit(self, document: DocumentRecord) -> DocumentRecord:
         """See ports.Catalog."""
@@ -125,7 +124,7 @@ class DynamoCatalog:
                         "ConditionExpression": "attribute_exists(id) AND attribute_not_exists(deleted_at)",
                     }
                 },
-                {"Put": {"TableName": self.papers, "Item": _item(new), **_unchanged(there)}},
+                {"Put": {"TableName": self.papers, "Item": as_item(new), **_unchanged(there)}},
             )
             return new
 
@@ -143,7 +142,7 @@ class DynamoCatalog:
         made = replace(document, status=status, reason=reason, chunks=chunks, updated_at=utc(self.clock()))
         with answering(WHAT):
             try:
-                self.dynamodb.put_item(TableName=self.papers, Item=_item(made), **_unchanged(document))
+                self.dynamodb.put_item(TableName=self.papers, Item=as_item(made), **_unchanged(document))
             except self.dynamodb.exceptions.ConditionalCheckFailedException:
                 raise no_document() from None
         return made
@@ -152,7 +151,7 @@ class DynamoCatalog:
         """See ports.Catalog."""
         workspace = workspace_of(document_id)
         item = self._get(self.papers, {"workspace": workspace, "id": document_id}) if workspace else None
-        return _record(item) if item else None
+        return as_record(item) if item else None
 
     def documents(
         self, workspace: str, *, status: str = "", of_type: str = "", cursor: str = "", limit: int = 50
@@ -178,10 +177,6 @@ class DynamoCatalog:
         """See ports.Catalog."""
         return sum(1 for _ in self._papers_of(workspace, ProjectionExpression="id"))
 
-    def delete(self, document_id: str) -> DocumentRecord:
-        """See ports.Catalog."""
-        return self._remove(document_id)
-
     def changes(self, *, after: int = 0, limit: int = 1000) -> list[Change]:
         """See ports.Catalog."""
         found: list[Change] = []
@@ -194,7 +189,9 @@ class DynamoCatalog:
                 break
         return found
 
-    def _remove(self, document_id: str) -> DocumentRecord:
+    def delete(self, document_id: str) -> DocumentRecord:
+        """See ports.Catalog."""
+
         def attempt(seq: int) -> DocumentRecord:
             there = self.document(document_id)
             if there is None:
@@ -285,27 +282,12 @@ def _unchanged(there: DocumentRecord | None) -> dict[str, Any]:
     return {"ConditionExpression": "seq = :read", "ExpressionAttributeValues": {":read": there.seq}}
 
 
-def _item(record: DocumentRecord) -> dict[str, Any]:
-    """A record with the sort keys of the indexes."""
-    at = f"{record.created_at}#{record.id}"
-    return {**asdict(record), "by_created": at, "by_type": f"{record.type}#{at}", "by_status": f"{record.status}#{at}"}
-
-
-def _record(item: dict[str, Any]) -> DocumentRecord:
-    numbers = {name: int(item[name]) for name in ("size", "chunks", "seq")}
-    return DocumentRecord(**{**{name: item[name] for name in NAMES}, **numbers})
-
-
-def _workspace(item: dict[str, Any]) -> Workspace:
-    return Workspace(item["id"], item["name"], item["owner"], item["created_at"])
-
-
 def _page(items: Iterator[dict[str, Any]], limit: int) -> tuple[list[DocumentRecord], str]:
     found: list[DocumentRecord] = []
     for item in items:
         if len(found) == limit:
             return found, as_cursor(found[-1].created_at, found[-1].id)
-        found.append(_record(item))
+        found.append(as_record(item))
     return found, ""
 
 

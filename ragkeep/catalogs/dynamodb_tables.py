@@ -1,10 +1,15 @@
-"""The two tables of the catalog in DynamoDB: made where they are missing, paid by the request."""
+"""The two tables of the catalog in DynamoDB, made where they are missing and paid by the request, and their items."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from typing import Any
+
+from ..types import DocumentRecord, Workspace
+
+NAMES = tuple(field.name for field in fields(DocumentRecord))
 
 
 def ensure_tables(dynamodb: Any, prefix: str) -> None:
@@ -41,3 +46,20 @@ def _table(key: tuple[str, ...], indexes: Mapping[str, tuple[str, ...]]) -> dict
 
 def _schema(names: tuple[str, ...]) -> list[dict[str, str]]:
     return [{"AttributeName": name, "KeyType": kind} for name, kind in zip(names, ("HASH", "RANGE"), strict=False)]
+
+
+def as_item(record: DocumentRecord) -> dict[str, Any]:
+    """A record with the sort keys of the indexes."""
+    at = f"{record.created_at}#{record.id}"
+    return {**asdict(record), "by_created": at, "by_type": f"{record.type}#{at}", "by_status": f"{record.status}#{at}"}
+
+
+def as_record(item: dict[str, Any]) -> DocumentRecord:
+    """The record of an item."""
+    numbers = {name: int(item[name]) for name in ("size", "chunks", "seq")}
+    return DocumentRecord(**{**{name: item[name] for name in NAMES}, **numbers})
+
+
+def as_workspace(item: dict[str, Any]) -> Workspace:
+    """The workspace of an item."""
+    return Workspace(item["id"], item["name"], item["owner"], item["created_at"])

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,6 +31,8 @@ _TRIES = {"query": 2, "passage": 8}
 _AT_ONCE = 4
 _WINDOW = 1024
 _BLANK = "."
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +102,7 @@ class Remote:
 
     def _rows(self, texts: Sequence[str], role: Role) -> Vectors:
         """Ask for a few texts, again where that may help; return (n, some dim) with unit rows."""
-        until, pauses = time.monotonic() + PATIENCE_S[role], waits(_TRIES[role])
-        while True:
-            try:
-                return self._units(self._asked(texts, role), len(texts))
-            except (ProviderAway, ProviderBusy) as error:
-                pause = next(pauses)
-                asked_s = (error.retry_after_s if isinstance(error, ProviderBusy) else None) or 0.0
-                if pause is None or time.monotonic() + max(pause, asked_s) > until:
-                    raise
-                time.sleep(max(pause, asked_s))
+        return self._units(patiently(lambda: self._asked(texts, role), role), len(texts))
 
     def _asked(self, texts: Sequence[str], role: Role) -> Any:
         if role == "passage":
@@ -143,6 +136,20 @@ class Remote:
 
     def _wrong(self, what: str) -> ProviderError:
         return ProviderRefused(f"{self.name} answered with {what}: check embed.url and embed.model")
+
+
+def patiently(ask: Callable[[], T], role: Role) -> T:
+    """Ask until there is an answer, or no point or no time left: a question has seconds, a night minutes."""
+    until, pauses = time.monotonic() + PATIENCE_S[role], waits(_TRIES[role])
+    while True:
+        try:
+            return ask()
+        except (ProviderAway, ProviderBusy) as error:
+            pause = next(pauses)
+            asked_s = (error.retry_after_s if isinstance(error, ProviderBusy) else None) or 0.0
+            if pause is None or time.monotonic() + max(pause, asked_s) > until:
+                raise
+            time.sleep(max(pause, asked_s))
 
 
 def _readable(text: str) -> str:

@@ -16,7 +16,7 @@ import orjson
 from .. import wire
 from ..config import EmbedParams
 from ..errors import ConfigError
-from .remote import TIMEOUT_S, Remote, Service
+from .remote import TIMEOUT_S, Remote, Service, patiently
 
 
 def tei(params: EmbedParams, cache: Path) -> Remote:  # noqa: ARG001 - every factory gets both
@@ -31,7 +31,7 @@ def tei(params: EmbedParams, cache: Path) -> Remote:  # noqa: ARG001 - every fac
     what = params.model or "text-embeddings-inference"
     call = wire.Call(what, f"{base}/info", b"", wire.bearer(key), TIMEOUT_S, key, method="GET")
     with wire.client(TIMEOUT_S) as first:
-        info = wire.ask(first, call)
+        info = patiently(lambda: wire.ask(first, call), "passage")
     with wire.expecting(call, "description of a model"):
         model, size, longest = str(info["model_id"]), int(info["max_client_batch_size"]), int(info["max_input_length"])
     if params.model and params.model != model:

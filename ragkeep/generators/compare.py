@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from ..analysis import terms
-from ..errors import ProviderError
+from ..errors import RagkeepError
 from ..ports import Generator, Request
 from ..prompts import NOT_FOUND
 from ..types import Sampling, Usage
@@ -68,7 +68,7 @@ async def _ask(generator: Generator, request: Request, sampling: Sampling, deadl
                 text, usage = text + piece.text, piece.usage or usage
     except TimeoutError:
         error = f"{generator.name} did not end within {deadline_s:g} s"
-    except ProviderError as failed:
+    except RagkeepError as failed:
         error = str(failed)
     return Candidate(generator.name, text, usage, time.monotonic() - begun, error)
 

@@ -176,8 +176,8 @@ def _alike(a: Piece, b: Piece) -> float:
 
 
 def show(piece: Piece, hit: Hit) -> str:
-    """Write a piece as a line of the answer: prose on one line, code as it stands, then `[n]`."""
+    """Write a piece of the answer: prose on one line and then `[n]`, code as it stands and `[n]` below it."""
     remark = piece.text.lstrip().startswith(("#", "/", "*", "--"))
     if piece.unit.role == "sentence" or (piece.unit.role == "doc" and not remark):
         return f"{' '.join(piece.text.split())} [{piece.number}]"
-    return f"```{hit.chunk.language}\n{piece.text}\n``` [{piece.number}]"
+    return f"```{hit.chunk.language}\n{piece.text}\n```\n[{piece.number}]"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import AnswerParams, GeneratorParams
-from ..errors import ConfigError, MissingExtra, ModelError, ProviderAway, ProviderError, ProviderRefused
+from ..errors import ConfigError, MissingExtra, ProviderAway, ProviderError, ProviderRefused
 from ..models import hub_snapshot, require_safetensors
 from ..ports import Delta, Embedder, Request
 from ..types import Message, Sampling, Usage
@@ -110,12 +110,18 @@ class Local:
         safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(self._folder, **safe)
-            model = AutoModelForCausalLM.from_pretrained(
-                self._folder, use_safetensors=True, dtype=torch.bfloat16 if gpu else torch.float32, **safe
+            model, loaded = AutoModelForCausalLM.from_pretrained(
+                self._folder,
+                use_safetensors=True,
+                dtype=torch.bfloat16 if gpu else torch.float32,
+                output_loading_info=True,
+                **safe,
             )
         except (OSError, ValueError) as error:
             said = " ".join(str(error).split())[:300]
-            raise ProviderRefused(str(ModelError(f"{self._folder} holds no language model ({said})"))) from None
+            raise ProviderRefused(f"{self._folder} holds no language model ({said}): fetch it again") from None
+        if missing := sorted(loaded["missing_keys"]):  # they would be random numbers
+            raise ProviderRefused(f"{self._folder} lacks the weights {', '.join(missing[:3])}: is it a language model?")
         self._model = model.to("cuda" if gpu else "cpu").eval().requires_grad_(False)
 
     def _generate(self, request: Request, sampling: Sampling, stopped: threading.Event, put: Put) -> Usage:
@@ -150,17 +156,32 @@ class Local:
 
     def _prompt(self, request: Request) -> Any:
         """Write the messages as the model's own template does, or plainly where it has none; tensors on its device."""
+        from jinja2.exceptions import TemplateError
+
         turns = [_turn(message) for message in request.messages]
-        tools = [{"type": "function", "function": {"name": t.name, "description": t.description,
-                  "parameters": t.parameters}} for t in request.tools] or None  # fmt: skip
         if self._tokenizer.chat_template is None:
             text = "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns) + "\n\nassistant:"
             asked = self._tokenizer(text, return_tensors="pt")
         else:
-            asked = self._tokenizer.apply_chat_template(
-                turns, tools=tools, add_generation_prompt=True, return_tensors="pt", return_dict=True
-            )
+            try:
+                asked = self._templated(turns, request)
+            except TemplateError:  # some know no system role
+                asked = self._templated(_without_system(turns), request)
         return {name: asked[name].to(self._model.device) for name in ("input_ids", "attention_mask")}
+
+    def _templated(self, turns: list[dict[str, Any]], request: Request) -> Any:
+        functions = ({"name": t.name, "description": t.description, "parameters": t.parameters} for t in request.tools)
+        tools = [{"type": "function", "function": one} for one in functions] or None
+        return self._tokenizer.apply_chat_template(
+            turns, tools=tools, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+
+
+def _without_system(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put what the system says before the first words of the user."""
+    said = [turn["content"] for turn in turns if turn["role"] == "system"]
+    first, *others = [turn for turn in turns if turn["role"] != "system"]
+    return [{**first, "content": "\n\n".join([*said, first["content"]])}, *others]
 
 
 def _turn(message: Message) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import orjson
 
 from ..config import is_id
 from ..pii import mask
-from ..types import Answer, Citation, Hit, Impression, Interaction, InteractionKind
+from ..types import Answer, Citation, Hit, Impression, Interaction, InteractionKind, ToolCall
 
 _NUMBER = (int, float)
 _TEXT_OR_NONE = (str, type(None))
@@ -21,6 +21,7 @@ FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "question": str, "rewritten": _TEXT_OR_NONE, "text": str, "model": str, "abstained": bool, "aborted": bool,
         "cited": list, "shown": list, "prompt_tokens": int, "completion_tokens": int, "cost_usd": _NUMBER,
         "timings_ms": dict, "trace": str, "reformulates": _TEXT_OR_NONE, "index": str, "embedder": str, "prompt": str,
+        "calls": list,
     },
     "vote": {"value": int, "reason": str},
     "click": {"rank": int, "chunk": str, "uri": str},
@@ -72,6 +73,7 @@ def answered(
         "prompt_tokens": given.usage.prompt_tokens, "completion_tokens": given.usage.completion_tokens,
         "cost_usd": cost_usd, "timings_ms": dict(timings_ms or {}), "trace": trace, "reformulates": reformulates,
         "index": index, "embedder": embedder, "prompt": prompt,
+        "calls": [_called(call, ok, said) for call, ok, said in given.calls],
     }  # fmt: skip
     return _made("answer", workspace, user, session, answer, payload, release=given.release or "")
 
@@ -110,6 +112,12 @@ def cited_ranks(citations: Sequence[Citation], hits: Sequence[Hit]) -> list[int]
 def _holds(hit: Hit, quote: Citation) -> bool:
     first, last = hit.chunk.lines
     return hit.chunk.uri == quote.uri and first <= quote.lines[0] and quote.lines[1] <= last
+
+
+def _called(call: ToolCall, ok: bool, said: str) -> dict[str, Any]:
+    """A tool that was asked for, personal data masked."""
+    arguments = orjson.dumps(call.arguments, default=str).decode()
+    return {"tool": call.name, "ok": ok, "arguments": mask(arguments)[0], "said": mask(said[:500])[0]}
 
 
 def _shown(rank: int, hit: Hit) -> dict[str, Any]:

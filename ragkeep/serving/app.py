@@ -25,7 +25,7 @@ from ..errors import (
     RequestError,
     StoreError,
 )
-from . import routes_chat, routes_openai, routes_ops
+from . import routes_chat, routes_documents, routes_openai, routes_ops
 from .auth import check_routes, public
 from .loopback import LoopbackOnly, is_loopback, sign_in, sign_out
 from .observe import CONTENT_TYPE, Counted, Observer
@@ -76,7 +76,7 @@ def create_app(paths: Paths, params: Params, *, reject: Reject | None = None) ->
     )  # fmt: skip
     for kind in (RequestError, RagkeepError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, _said)
-    for routes in (routes_chat, routes_openai, routes_ops):
+    for routes in (routes_chat, routes_documents, routes_openai, routes_ops):
         app.include_router(routes.router)
     _own_routes(app)
     check_routes(app)

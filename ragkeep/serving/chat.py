@@ -90,7 +90,8 @@ class Chat:
         filters = {str(name): value for name, value in body.filters.items()}
         asked = Asked(
             body.message, workspace=body.workspace, rights=who.user if body.filters else "", history=tuple(said),
-            model=verdict.model, mode=body.mode, k=body.k, filters=filters, sampling=sampling,
+            model=verdict.model, mode=body.mode,
+            trusted=who.may("admin", body.workspace), k=body.k, filters=filters, sampling=sampling,
         )  # fmt: skip
         begun = _Begun(uuid.uuid4().hex, session, who, body, assistant, asked, verdict, self.observer.trace_id())
         run = self.runs.start(begun.id, who.user, lambda run: self._work(run, begun))

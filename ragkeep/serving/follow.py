@@ -52,6 +52,7 @@ class Champion:
         self._paths, self._load, self._reject, self._interval_s = paths, load, reject, interval_s
         self._swapped = swapped
         self._lock = Lock()
+        self._looking = asyncio.Lock()
         self._assistant: Assistant | None = None
         self.rejected: Rejected | None = None
         self.swaps = 0
@@ -87,6 +88,10 @@ class Champion:
 
     async def look(self) -> None:
         """Load and take what the pointer names, if that is another release than the one that answers."""
+        async with self._looking:
+            await self._look()
+
+    async def _look(self) -> None:
         at = pointer(self._paths)
         if at is None or at.number == self.number:
             return

@@ -155,7 +155,9 @@ def hashed(token: str) -> bytes:
 
 def local_key(keys: Keys) -> tuple[ApiKey, str | None]:
     """Return the key of this machine's owner, admin of everything; its secret only where it had to be made."""
-    live = [key for key in keys.listed(by=LOCAL) if key.name == "local" and not key.revoked_at]
+    live = [
+        key for key in keys.listed(by=LOCAL) if key.name == "local" and key.roles == {ALL: "admin"} and not key.revoked_at
+    ]
     return (live[0], None) if live else keys.create("local", roles={ALL: "admin"}, scopes=SCOPES, by=LOCAL)
 
 

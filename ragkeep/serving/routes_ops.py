@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field, StringConstraints
 
-from ..errors import AlreadyExists, ConfigError, RagkeepError, RequestError
+from ..errors import AlreadyExists
 from ..files import read_json, read_rows
 from ..releases import all_releases, history, pointer
 from .auth import needs, needs_ops
+from .moves import move
 from .principal import Principal
 from .schemas import Body
 from .series import series
@@ -98,13 +99,6 @@ class PromoteBody(Body):
     reason: Reason
 
 
-class MoveFailed(RequestError):
-    """A release could not be put on or taken off."""
-
-    status = 409
-    code = "not_moved"
-
-
 @router.post("/ops/rollback")
 async def rollback(request: Request, body: RollbackBody, who: Operator) -> dict[str, Any]:
     """Make the release before the champion answer again; refused where the champion is another one than expected."""
@@ -112,27 +106,20 @@ async def rollback(request: Request, body: RollbackBody, who: Operator) -> dict[
     now = pointer(server.paths)
     if now is None or now.number != body.expect:
         raise AlreadyExists(f"the champion is {now.number if now else 'none'} and not {body.expect}: look again")
-    return await _move(server, "rollback", reason=f"{body.reason} (by {who.user})")
+    return await _moved(server, await move(server.paths, "rollback", reason=f"{body.reason} (by {who.user})"))
 
 
 @router.post("/ops/promote")
 async def promote(request: Request, body: PromoteBody, who: Operator) -> dict[str, Any]:
     """Make a release that passed the gate the champion."""
-    return await _move(at(request), "promote", number=body.number, reason=f"{body.reason} (by {who.user})", force=False)
+    server = at(request)
+    reason = f"{body.reason} (by {who.user})"
+    return await _moved(server, await move(server.paths, "promote", number=body.number, reason=reason))
 
 
-async def _move(server: Server, action: Literal["rollback", "promote"], **options: Any) -> dict[str, Any]:
-    from ..console import room
-
-    try:
-        start = room("flows.start")
-        release = await asyncio.to_thread(start.move, server.paths, server.params, action, **options)
-    except ConfigError:
-        raise
-    except RagkeepError as error:
-        raise MoveFailed(str(error)) from None
+async def _moved(server: Server, number: str) -> dict[str, Any]:
     await server.champion.look()
-    return {"champion": str(release.number), "answering": str(server.champion.number)}
+    return {"champion": number, "answering": str(server.champion.number)}
 
 
 @router.get("/ops/nights")

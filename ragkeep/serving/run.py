@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 import uvicorn
 
 from ..config import Params, Paths
-from ..console import room
 from ..errors import ConfigError, RagkeepError
 from ..releases import last_pointer
 from ..types import Release
 from .app import create_app
 from .loopback import check_bind, is_loopback, mask_logs, welcome
+from .moves import move
 
 STOP_S = 10
 
@@ -32,7 +32,7 @@ def run(paths: Paths, params: Params, *, host: str | None, port: int | None) -> 
     check_bind(serve.host, configured=serve.auth.configured or _has_keys(paths))
     listening = _listen(serve.host, serve.port)
     logs()
-    app = create_app(paths, params, reject=Rejecting(paths, params))
+    app = create_app(paths, params, reject=Rejecting(paths))
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, ws="websockets-sansio",
         timeout_graceful_shutdown=STOP_S,
@@ -99,22 +99,17 @@ def _welcome(app: object, host: str, listening: socket.socket) -> None:
 class Rejecting:
     """Takes a release back that does not come up: rolls back, where it is still the champion and one was before it."""
 
-    def __init__(self, paths: Paths, params: Params) -> None:
-        self._paths, self._params = paths, params
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
 
     async def __call__(self, release: Release, reason: str) -> None:
         """Roll back. Raises RagkeepError where that is not possible now: it is tried again."""
-        await asyncio.to_thread(self._back, release, reason)
-
-    def _back(self, release: Release, reason: str) -> None:
         now = last_pointer(self._paths)
         if now is None or now.number != release.number:
             return
         if now.previous is None:
             raise RagkeepError(f"release {release.number} does not come up, and there is none before it: {reason}")
-        room("flows.start").move(
-            self._paths, self._params, "rollback", reason=f"the server could not bring it up: {reason}"[:500]
-        )
+        await move(self._paths, "rollback", reason=f"the server could not bring it up: {reason}"[:500])
 
 
 class _Json(logging.Formatter):

@@ -7,7 +7,8 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from starlette.requests import HTTPConnection
@@ -15,22 +16,27 @@ from starlette.requests import HTTPConnection
 from ..app import Assistant, load_release
 from ..budget import Budgets, price_table
 from ..cache import AnswerCache
+from ..catalogs import open_catalog
 from ..config import Params, Paths
 from ..database import Database
-from ..errors import ConfigError, NotFound, ReleaseError
-from ..interactions import InteractionLog
+from ..errors import ConfigError, Forbidden, RagkeepError, ReleaseError
+from ..files import read_rows
+from ..interactions import InteractionLog, impressions, read
 from ..limits import RateLimits
 from ..live import LiveDocuments
 from ..memory import open_memory
-from ..releases import read_release
-from ..types import Interaction, Release
+from ..queues import open_queue
+from ..types import DocumentRecord, Release
+from ..uploads import Uploads
 from .auth import Auth, open_auth
 from .chat import ANY, Chat
+from .explain import explain_answer
 from .follow import Champion
 from .observe import Observer
 from .principal import Principal
 
 log = logging.getLogger(__name__)
+LOOK_S = 5.0
 Reject = Callable[[Release, str], Awaitable[None]]
 
 
@@ -47,6 +53,8 @@ class Server:
     chat: Chat
     observer: Observer
     live: LiveDocuments
+    uploads: Uploads
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def admit(self, who: Principal, workspace: str) -> None:
@@ -65,9 +73,64 @@ class Server:
         """All that is known of an answer. Raises NotFound. Blocks."""
         return explain_answer(self.paths, self.chat.log.find(answer_id))
 
-    def refresh_live(self) -> None:
+    def refresh(self) -> None:
         """Take uploads and deletions over into what answers. Blocks."""
         self.champion.replace(self.seen)
+
+    async def work(self) -> None:
+        """Read uploads as they come, until cancelled; other servers' jobs are looked for every few seconds."""
+        while True:
+            try:
+                did = await asyncio.to_thread(self.uploads.work_once)
+                depth = await asyncio.to_thread(self.uploads.queue.depth)
+                self.observer.queue.labels("waiting").set(depth.waiting)
+                self.observer.queue.labels("dead").set(depth.dead)
+            except RagkeepError as error:  # the queue is away: it is asked again
+                log.error("uploads wait: %s", error)
+                did = False
+            if not did:
+                self.wake.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.wake.wait(), LOOK_S)
+
+    async def erase_document(self, record: DocumentRecord) -> dict[str, Any]:
+        """Delete a document everywhere; return what that reached. Raises NotFound."""
+        await asyncio.to_thread(self.uploads.delete, record.id)
+        if self.chat.cache:
+            self.chat.cache.clear()
+        sessions = await asyncio.to_thread(self._sessions_with, record)
+        for session in sessions:
+            await self.chat.memory.forget(session)
+        erase = partial(self.chat.log.erase, "document", record.uri, workspace=record.workspace)
+        erased = await asyncio.to_thread(erase)
+        return {
+            "id": record.id, "status": "deleted", "erased_interactions": len(erased),
+            "models_trained_on": await asyncio.to_thread(trained_on, self.paths, set(erased)),
+        }  # fmt: skip
+
+    def _sessions_with(self, record: DocumentRecord) -> set[str]:
+        """The conversations whose answers showed a document."""
+        return {
+            f"{one.workspace}/{one.user}/{one.session}"
+            for one in read(self.paths.interactions, skip_damaged=True)
+            if one.workspace == record.workspace and any(shown.uri == record.uri for shown in impressions(one))
+        }
+
+    async def erase_workspace(self, workspace: str) -> dict[str, Any]:
+        """Delete a workspace with its uploads. Raises NotFound, Forbidden for one that params.yaml feeds."""
+        fed = {source.workspace for source in self.params.sources if not source.name.startswith(("uploads-", "u-"))}
+        if workspace in fed or workspace == "default":
+            raise Forbidden("params.yaml feeds this workspace: take its sources out there, and run a night, first")
+        records = await asyncio.to_thread(self.uploads.catalog.delete_workspace, workspace)
+        erased = [await self._erase(record) for record in records]
+        await asyncio.to_thread(self.auth.keys.forget_workspace, workspace)
+        await asyncio.to_thread(self.refresh)
+        return {"id": workspace, "status": "deleted", "documents": len(records), "erased_interactions": sum(erased)}
+
+    async def _erase(self, record: DocumentRecord) -> int:
+        await asyncio.to_thread(self.uploads.forget, record)
+        erase = partial(self.chat.log.erase, "document", record.uri, workspace=record.workspace)
+        return len(await asyncio.to_thread(erase))
 
     def seen(self, assistant: Assistant) -> Assistant:
         """Give an assistant its view of the live documents."""
@@ -95,22 +158,10 @@ class Server:
         return {"status": status, "checks": checks}
 
 
-def explain_answer(paths: Paths, found: list[Interaction]) -> dict[str, Any]:
-    """Join an answer's record, its feedback and its release. Raises NotFound."""
-    about = next((one for one in found if one.kind == "answer"), None)
-    if about is None:
-        raise NotFound("there is no such answer, or it was erased")
-    try:
-        release: dict[str, Any] | None = asdict(read_release(paths, int(about.release))) if about.release else None
-    except (ReleaseError, ValueError):
-        release = None  # pruned since
-    return {
-        "answer_id": about.answer, "at": about.at, "workspace": about.workspace, "session": about.session,
-        "user": about.user, "release": about.release, **about.payload,
-        "release_details": release, "feedback": [
-            {"at": one.at, "kind": one.kind, "user": one.user, **one.payload} for one in found if one.kind != "answer"
-        ],
-    }  # fmt: skip
+def trained_on(paths: Paths, seqs: set[int]) -> list[str]:
+    """Name the model versions whose training sets held any of these interactions, by the learning side's ledger."""
+    rows = read_rows(paths.state / "trained.jsonl")
+    return sorted({str(row["model"]) for row in rows if seqs & set(row["interactions"])})
 
 
 def at(connection: HTTPConnection) -> Server:
@@ -137,6 +188,7 @@ async def running(paths: Paths, params: Params, *, reject: Reject | None = None)
         return holder[0].seen(load_release(paths, params, release, record=tried))
 
     def swapped(assistant: Assistant) -> None:
+        asyncio.get_running_loop().run_in_executor(None, holder[0].refresh)  # uploads that came while it was loaded
         observer.swaps.inc()
         observer.release.set(assistant.release.number)
         if cache:
@@ -147,13 +199,19 @@ async def running(paths: Paths, params: Params, *, reject: Reject | None = None)
         memory = open_memory(params.serve.memory, paths)
         budgets = Budgets(database, params.serve.budgets, prices=price_table(params.answer.generators))
         chat = Chat(champion, interactions, memory, budgets, observer, cache=cache)
+        uploads = Uploads(
+            paths, params, catalog=open_catalog(params.serve.catalog, paths.serving),
+            queue=open_queue(params.serve.queue, paths.serving), live=live, changed=lambda: holder[0].refresh(),
+        )  # fmt: skip
         server = Server(
             paths, params, database, open_auth(params.serve.auth, database), RateLimits(params.serve.limits), champion,
-            chat, observer, live,
+            chat, observer, live, uploads,
         )  # fmt: skip
         holder.append(server)
+        await asyncio.to_thread(uploads.open)
         await champion.look()
         server.tasks.append(asyncio.create_task(champion.follow(), name="follow the champion"))
+        server.tasks.append(asyncio.create_task(server.work(), name="read uploads"))
         try:
             yield server
         finally:

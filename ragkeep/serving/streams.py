@@ -64,7 +64,7 @@ class EventStream(Response):
         self._source = source
         self.status_code = status_code
         self.background = None
-        self.init_headers({**HEADERS})
+        self.init_headers({**HEADERS, "content-type": self.media_type})
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:  # noqa: ARG002 - ASGI's
         """Send until the source ends or the client does."""

@@ -64,7 +64,7 @@ class Tokens:
                 leeway=LEEWAY_S,
                 options={"require": ["exp", "iss", "sub"], "verify_aud": False},
             )
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             reason = REASONS.get(type(error).__name__, "is malformed")
             raise Unauthorized(f"this token {reason}: log in again") from None
         self._check_audience(claims)

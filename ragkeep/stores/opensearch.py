@@ -14,9 +14,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from ..analysis import VERSION
 from ..config import IndexParams, OpenSearchParams, is_id
@@ -60,7 +61,9 @@ class OpenSearchStore:
         """See `ports.VectorStore.create`; sweeps away builds that were given up a week ago."""
         self._cluster.refuse_serverless()
         self._sweep()
-        self._start("PUT", f"/{self._version(index)}", definition(dim, shards=self._params.shards), index)
+        made, token = definition(dim, shards=self._params.shards), uuid4().hex
+        made["mappings"]["_meta"]["made_by"] = token
+        self._start("PUT", f"/{self._version(index)}", made, index, ours=lambda meta: meta.get("made_by") == token)
         self._building[index] = dim
 
     def carry(self, index: str, *, base: str, rows: Mapping[str, str]) -> set[str]:
@@ -140,16 +143,25 @@ class OpenSearchStore:
         """See `ports.VectorStore.swap`: one call to the cluster, which takes the alias from wherever it is."""
         if index is not None and _receipt(index, self._meta(index)) is None:
             raise IndexMissing(f"no sealed index {index} in OpenSearch: build and seal it before it goes live")
-        name, before = self._alias(alias), self._behind(alias)
-        steps: list[dict[str, Any]] = [{"remove": {"index": one, "alias": name}} for one in before]
-        if index is not None:
-            steps.append({"add": {"index": self._version(index), "alias": name}})
-        if steps:
-            self._cluster.ask("POST", "/_aliases", {"actions": steps})
+        before, wanted = self._behind(alias), [] if index is None else [self._version(index)]
+        self._cluster.patiently(lambda: self._point(alias, wanted))
         for one in before:
             if one.startswith(self._lost("")):
                 self._delete(one)
         return _name(before[0]) if before else None
+
+    def _point(self, alias: str, wanted: list[str]) -> None:
+        """Take an alias from where it is to where it shall be; an earlier try that did it is enough."""
+        name, now = self._alias(alias), self._behind(alias)
+        if now == wanted:
+            return
+        steps = [{"remove": {"index": one, "alias": name}} for one in now]
+        steps += [{"add": {"index": one, "alias": name}} for one in wanted]
+        try:
+            self._cluster.ask("POST", "/_aliases", {"actions": steps})
+        except Refused:
+            if self._behind(alias) != wanted:
+                raise
 
     def live(self, alias: str) -> str | None:
         """See `ports.VectorStore.live`."""
@@ -279,15 +291,19 @@ class OpenSearchStore:
     def _clone(self, source: str, index: str) -> None:
         alone = {"index.number_of_replicas": 0, "index.auto_expand_replicas": False, "index.refresh_interval": "-1"}
         settings = {"settings": {**alone, "index.blocks.write": None}}
-        self._start("POST", f"/{source}/_clone/{self._version(index)}?timeout={_CLONE_S}s", settings, index)
+        path, base = f"/{source}/_clone/{self._version(index)}?timeout={_CLONE_S}s", _name(source)
+        # nothing was deleted from a clone that still has its base's receipt
+        self._start("POST", path, settings, index, ours=lambda meta: index != base == meta.get("receipt", {}).get("name"))
 
-    def _start(self, method: str, path: str, body: Any, index: str) -> None:
-        """Make an index. Raises IndexExists."""
+    def _start(self, method: str, path: str, body: Any, index: str, *, ours: Callable[[Meta], bool]) -> None:
+        """Make an index; one whose mapping is `ours` was made by this call, whose answer got lost. Raises IndexExists."""
         try:
             self._cluster.ask(method, path, body)
         except Refused as error:
             if "resource_already_exists_exception" not in (error.kind, *str(error).split(": ")):
                 raise
+            if ours(self._metas(self._version(index)).get(index, {})):
+                return
             raise IndexExists(f"index {index} exists in OpenSearch: choose another name, or drop it first") from None
 
     def _delete(self, name: str) -> None:

@@ -24,7 +24,7 @@ from ..breaker import Breaker, Resting
 from ..config import OpenSearchParams
 from ..errors import ConfigError, MissingExtra, StoreError
 
-_NDJSON = {"content-type": "application/x-ndjson"}
+_BULK = {"content-type": "application/smile", "accept": "application/json"}
 BUSY = frozenset({429, 502, 503, 504})
 """What a cluster answers that will soon be able to: the same request may be sent again."""
 
@@ -85,11 +85,11 @@ class Cluster:
     def ask(self, method: str, path: str, body: Any = None, *, absent: Any = ..., timeout_s: float | None = None) -> Any:
         """Send one request and return what its JSON says; `absent`, where given, is returned for a 404.
 
-        `body` is JSON, or bytes of it (for a bulk request: lines of it). Every node is tried before a connection
-        counts as refused. Raises Refused, and MissingExtra without opensearchpy.
+        `body` is JSON, or bytes of it (for a bulk request: of SMILE, see smile.py). Every node is tried before a
+        connection counts as refused. Raises Refused, and MissingExtra without opensearchpy.
         """
         data = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
-        headers = _NDJSON if "/_bulk" in path else None
+        headers = _BULK if "/_bulk" in path else None
         try:
             return self._transport.perform_request(method, path, body=data, headers=headers, timeout=timeout_s)
         except _library().OpenSearchException as error:
@@ -187,7 +187,7 @@ def _answered(where: str, params: OpenSearchParams, error: Any) -> Refused:
     status, kind, info = error.args[0], str(error.args[1]), error.args[2] if len(error.args) > 2 else None
     told = info if isinstance(info, dict) else {}
     reason = describe_error(told.get("error") or told.get("message") or told.get("Message") or kind)
-    if params.aws_service and status in (401, 403) and kind != "cluster_block_exception":
+    if params.aws_service and status in (401, 403) and not kind.endswith("_block_exception"):
         return Refused(f"{where} {_unsigned(reason)}", status, kind)
     return Refused(f"{where} {advise(status, reason, user=params.user)}", status, kind)
 
@@ -198,6 +198,8 @@ def advise(status: int, reason: str, *, user: str = "") -> str:
         return f"does not know user {user!r} or the password: set index.opensearch.user and RAGKEEP_OPENSEARCH_PASSWORD"
     if "read-only-allow-delete" in reason or "read-only / allow delete" in reason or "flood" in reason:
         return "has made the index read-only, its disk is nearly full: free some space, then run again; live is as it was"
+    if "create-index blocked" in reason:
+        return "takes no new index, its disks are nearly full: free some space, then run again; live is as it was"
     if "index write (api)" in reason:
         return "holds this index sealed: build a new version instead of writing to it"
     if status == 403:

@@ -9,24 +9,30 @@ docs/adr/0005-opensearch.md.
 from __future__ import annotations
 
 import time
-from base64 import b64encode
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import orjson
+from numpy.typing import NDArray
 
 from ..analysis import K1, VERSION, B, terms
 from ..errors import StoreError
-from ..types import Chunk, EmbeddedBatch, content_id
+from ..types import Chunk, EmbeddedBatch, Vectors, content_id
+from . import smile
 from .opensearch_client import BUSY, Cluster, Refused, advise, describe_error, suppress_status
 from .segment import FILTERS, pack, row_digest
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when the mapping changes: indexes are built anew."""
 BATCH_BYTES = 5_000_000
 _MAX_WORD = 120
 _PAGE = 10_000
+_MERGES = 3
+_ROWS = 256
+"""Vectors turned into bytes at a time."""
+_PIECES = 1 << 18
+"""How many pieces of text are kept with their terms: about 40 MB."""
 _BULK = "_bulk?filter_path=errors,items.*.status,items.*.error"
 _DONE = {"create": (201, 409), "delete": (200, 404)}
 """What an item may be answered: 409 and 404 say that an earlier try, or an earlier night, did it."""
@@ -83,7 +89,8 @@ def _vector(dim: int) -> dict[str, Any]:
         "space_type": "innerproduct",
         "parameters": {"m": 16, "ef_construction": 100},
     }
-    return {"type": "knn_vector", "dimension": dim, "method": method}
+    # without doc values: there the vectors would stand once more, scripts read them where the graph has them
+    return {"type": "knn_vector", "dimension": dim, "doc_values": False, "method": method}
 
 
 def words(text: str) -> list[str]:
@@ -91,45 +98,63 @@ def words(text: str) -> list[str]:
     return [t if len(t) <= _MAX_WORD and t.split() == [t] else content_id(t) for t in terms(text)]
 
 
-class _Pieces(dict[str, str]):
-    """The search terms of pieces of text, as the index takes them.
+class _Pieces(dict[bytes, bytes]):
+    """The search terms of pieces of text, as the index takes them; most pieces come again and again.
 
-    No term spans a space, so a text's terms are those of its pieces; most pieces come again. A dictionary that is
-    looked up directly costs half of functools' cache.
+    A dictionary that is looked up directly costs half of functools' cache, and bytes half of strings.
     """
 
-    def __missing__(self, piece: str) -> str:
-        if len(self) >= 1 << 17:
+    def __missing__(self, piece: bytes) -> bytes:
+        if len(self) >= _PIECES:
             self.clear()
-        found = self[piece] = " ".join(words(piece))
+        found = self[piece] = " ".join(words(piece.decode())).encode()
         return found
 
 
 _terms = _Pieces().__getitem__
+# no term spans any of these, so a text's terms are those of the pieces between them
+_BREAKS = bytes(code if code > 127 or chr(code).isalnum() or chr(code) in "_." else 32 for code in range(256))
+
+
+def _words(text: str) -> bytes:
+    """Give the search terms of a text, spaces between them. Raises UnicodeEncodeError on half a character."""
+    return b" ".join(map(_terms, text.encode().translate(_BREAKS).split()))
 
 
 def bulk_lines(batch: EmbeddedBatch) -> Iterator[Line]:
     """Yield each chunk as an action and a document. Raises StoreError on a text that is no Unicode."""
-    vectors = np.ascontiguousarray(batch.vectors, np.float32)
-    for chunk, vector in zip(batch.chunks, vectors, strict=True):
-        try:
-            yield chunk.id, _lines(chunk, vector)
-        except TypeError as error:
-            raise StoreError(f"chunk {chunk.id} of {chunk.uri} cannot be written as JSON: {error}") from None
+    for start in range(0, len(batch.chunks), _ROWS):
+        vectors = np.ascontiguousarray(batch.vectors[start : start + _ROWS], np.float32)
+        numbers = smile.float_rows(vectors)
+        for row, chunk in enumerate(batch.chunks[start : start + _ROWS]):
+            try:
+                yield chunk.id, _lines(chunk, vectors[row], numbers[row])
+            except (TypeError, UnicodeEncodeError) as error:
+                raise StoreError(f"chunk {chunk.id} of {chunk.uri} cannot be written: {error}") from None
 
 
-def _lines(chunk: Chunk, vector: Any) -> bytes:
+def _lines(chunk: Chunk, vector: Vectors, numbers: NDArray[Any]) -> bytes:
     row = pack(chunk)
-    document = {name: getattr(chunk, name) for name in FILTERS} | {
-        "id": chunk.id,
-        "workspace": chunk.workspace,
-        "words": {chunk.workspace: " ".join(map(_terms, chunk.embed_text.split()))},
-        "row": b64encode(row).decode(),
-        "digest": row_digest(row, vector),
-        "vector": vector,
-    }
-    action = orjson.dumps({"create": {"_id": chunk.id}})
-    return action + b"\n" + orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n"
+    parts = (
+        *(_action("create", chunk.id), smile.START, smile.key("id"), smile.text(chunk.id.encode())),
+        _filters(chunk.workspace, *(getattr(chunk, name) for name in FILTERS)),
+        *(smile.key("digest"), smile.text(row_digest(row, vector).encode()), smile.key("row"), smile.raw(row)),
+        *(smile.key("words"), smile.OBJECT, smile.key(chunk.workspace), smile.text(_words(chunk.embed_text)), smile.END),
+        *(smile.key("vector"), smile.ARRAY, numbers.tobytes(), smile.ARRAY_END, smile.END, smile.SEPARATOR),
+    )
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=1024)  # those of a document's chunks are the same
+def _filters(*values: str) -> bytes:
+    named = zip(("workspace", *FILTERS), values, strict=True)
+    return b"".join(smile.key(name) + smile.text(value.encode()) for name, value in named)
+
+
+def _action(action: str, chunk_id: str) -> bytes:
+    """Write the line of a bulk request that says what to do with a chunk."""
+    named = (smile.OBJECT, smile.key("_id"), smile.text(chunk_id.encode()), smile.END)
+    return b"".join((smile.START, smile.key(action), *named, smile.END, smile.SEPARATOR))
 
 
 def write_chunks(cluster: Cluster, index: str, batch: EmbeddedBatch) -> int:
@@ -139,7 +164,7 @@ def write_chunks(cluster: Cluster, index: str, batch: EmbeddedBatch) -> int:
 
 def delete_chunks(cluster: Cluster, index: str, ids: Iterable[str]) -> None:
     """Delete chunks; those that are not there count as deleted. Raises StoreError."""
-    _send_all(cluster, index, "delete", ((i, orjson.dumps({"delete": {"_id": i}}) + b"\n") for i in ids))
+    _send_all(cluster, index, "delete", ((i, _action("delete", i)) for i in ids))
 
 
 def _send_all(cluster: Cluster, index: str, action: str, todo: Iterable[Line]) -> int:
@@ -203,19 +228,40 @@ def settle(cluster: Cluster, index: str, *, dim: int, replicas: int, merge: bool
 
 
 def _merge(cluster: Cluster, index: str) -> None:
-    """Merge to one segment as a task of the server: it takes minutes on a large index, longer than proxies wait."""
-    task = cluster.ask("POST", f"/{index}/_forcemerge?max_num_segments=1&wait_for_completion=false")["task"]
-    wait_s = 0.02
-    while True:
-        state = cluster.patiently(lambda: cluster.ask("GET", f"/_tasks/{task}"))
-        if state["completed"]:
+    """Merge to one segment a shard as a task of the server: it takes minutes on a large index, longer than proxies wait.
+
+    The server forgets a task whose node ends, or whose end it cannot note down for want of disk: then it is begun anew.
+    """
+    for _ in range(_MERGES):
+        task = cluster.ask("POST", f"/{index}/_forcemerge?max_num_segments=1&wait_for_completion=false")["task"]
+        state = _completed(cluster, task)
+        if state is not None or _merged(cluster, index):
             break
-        time.sleep(wait_s)
-        wait_s = min(2 * wait_s, 2.0)
-    failed = state.get("error") or state.get("response", {}).get("failures")
+        cluster.ask("PUT", f"/{index}/_settings", {"index.refresh_interval": "-1"})  # is refused where the disk is full
+    else:
+        state = {"error": f"the server forgot the task {_MERGES} times, look at its log"}
+    failed = state and (state.get("error") or state.get("response", {}).get("failures"))
     if failed:
         reason = describe_error(failed[0] if isinstance(failed, list) else failed)
         raise StoreError(f"index {index} could not be merged ({reason}): run again; nothing live was touched")
+
+
+def _completed(cluster: Cluster, task: str) -> dict[str, Any] | None:
+    """Wait for the end of a task; None where the server no longer knows of it."""
+    wait_s = 0.02
+    while True:
+        state: dict[str, Any] | None = cluster.patiently(lambda: cluster.ask("GET", f"/_tasks/{task}", absent=None))
+        if state is None or state["completed"]:
+            return state
+        time.sleep(wait_s)
+        wait_s = min(2 * wait_s, 2.0)
+
+
+def _merged(cluster: Cluster, index: str) -> bool:
+    cluster.ask("POST", f"/{index}/_refresh")
+    found = cluster.ask("GET", f"/{index}/_segments?filter_path=indices.*.shards.*.num_search_segments")
+    shards = [one for shards in found["indices"][index]["shards"].values() for one in shards] if found else []
+    return bool(shards) and all(shard["num_search_segments"] <= 1 for shard in shards)
 
 
 def scan_ids(cluster: Cluster, index: str) -> Iterator[str]:

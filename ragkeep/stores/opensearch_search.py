@@ -23,7 +23,7 @@ from ..types import Chunk, Hit, Legs, Query
 from .opensearch_index import words
 from .segment import unpack
 
-EXPLORED = 256
+EXPLORED = 400
 """How many neighbours the graph's search keeps on its way, at least: recall grows with it, whatever k is."""
 MAX_WORDS = 1000
 """Different words of a question that count; the server refuses more than 1,024 clauses."""

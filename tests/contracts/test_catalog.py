@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ragkeep.catalogs import document_id, open_catalog, workspace_id, workspace_of
+from ragkeep.catalogs import document_id, ensure_workspace, open_catalog, workspace_id, workspace_of
 from ragkeep.config import is_id
 from ragkeep.errors import AlreadyExists, ConfigError, NotFound, RequestError
 from ragkeep.ports import Catalog
@@ -52,6 +52,14 @@ def test_a_workspace_is_made_once(catalog: Catalog) -> None:
     with pytest.raises(AlreadyExists):
         catalog.create_workspace(Workspace("docs", "Again", "user:bob"))
     assert catalog.workspaces(owner="user:bob") == []
+
+
+def test_a_workspace_of_the_settings_is_there_unless_it_was_deleted(catalog: Catalog) -> None:
+    assert ensure_workspace(catalog, "docs") == catalog.workspace("docs")
+    made = ensure_workspace(catalog, "new")
+    assert made == catalog.workspace("new") is not None
+    catalog.delete_workspace("new")
+    assert ensure_workspace(catalog, "new") is None
 
 
 @pytest.mark.parametrize(("id_", "name"), [("ops", "Ops"), ("A B", "x"), ("", "x"), ("x", " "), ("x", "\ud800")])

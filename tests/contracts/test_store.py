@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ragkeep.backends import STORES, load
 from ragkeep.errors import (
     DimensionMismatch,
     IndexExists,
@@ -25,7 +24,6 @@ from ragkeep.stores.opensearch import OpenSearchStore
 from ragkeep.stores.pgvector import PgVectorStore
 from ragkeep.stores.segment import pack, row_digest
 from ragkeep.types import Chunk, EmbeddedBatch, Fusion, IndexVersion, Query, content_id, ids_digest
-from tests.stores import clusters, databases
 
 DIM = 8
 WORDS = [
@@ -42,16 +40,6 @@ WORDS = [
     "über",
     "Straße",
 ]
-
-
-@pytest.fixture(params=sorted(STORES))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorStore]:
-    servers = {"opensearch": clusters.own_store, "pgvector": databases.own_store}
-    if request.param in servers:
-        with servers[request.param]() as made:
-            yield made
-    else:
-        yield load(STORES, request.param, path=tmp_path)
 
 
 def chunk(text: str, *, uri: str = "docs/a.md", workspace: str = "default", language: str = "en") -> Chunk:
@@ -257,6 +245,8 @@ def test_nothing_is_carried_from_what_is_not_sealed(store: VectorStore) -> None:
     build(store, "docs-3", corpus(2))
     with pytest.raises(IndexExists):
         store.carry("docs-1", base="docs-3", rows=digests(corpus(2)))
+    with pytest.raises(IndexExists):
+        store.carry("docs-3", base="docs-3", rows=digests(corpus(2)))
 
 
 def test_a_version_is_searched_only_when_finished(store: VectorStore) -> None:

@@ -49,29 +49,26 @@ def test_a_changed_night_swaps_and_the_way_back_is_one_command(live: Project) ->
     assert not any("flux capacitor" in hit["text"] for hit in live.run("search", "flux capacitor").json["hits"])
 
 
-def test_with_a_node_killed_both_the_answers_and_the_night_go_on(live: Project, cluster: Cluster) -> None:
+def test_a_wrong_password_is_one_line_and_the_next_night_goes_on(live: Project) -> None:
     edit(live, "Feed the hamster before you start the engine.")
-    cluster.kill(1)
-    try:
-        assert live.run("ask", "how do I say hello to a person?").json["citations"]
-        assert live.run("nightly").json["published"] is True
-        assert "hamster" in live.run("search", "hamster").json["hits"][0]["text"]
-    finally:
-        cluster.start(1, timeout_s=240)
-
-
-def test_a_wrong_password_is_one_line_and_leaves_the_live_release_alone(live: Project) -> None:
-    edit(live, "Another text that never gets there.")
     said = live.run("nightly", check=1, RAGKEEP_OPENSEARCH_PASSWORD="wrong").json["error"]
     assert "does not know user 'admin' or the password" in said
-    assert live.run("search", "hamster").json["hits"]
+    assert live.run("search", "how do I make a web address?").json["hits"][0]["uri"] == "docs/slugify.py"
     assert live.run("nightly").json["published"] is True
+    assert "hamster" in live.run("search", "hamster").json["hits"][0]["text"]
+
+
+def test_with_a_node_killed_both_the_answers_and_the_night_go_on(live: Project, cluster: Cluster) -> None:
+    edit(live, "Water the cactus once a month.")
+    cluster.kill(1)  # for good: the tests below do with two of three
+    assert live.run("ask", "how do I say hello to a person?").json["citations"]
+    assert live.run("nightly").json["published"] is True
+    assert "cactus" in live.run("search", "cactus").json["hits"][0]["text"]
 
 
 def test_the_same_project_builds_the_same_index_on_the_laptops_store(live: Project) -> None:
     receipt = json.loads((live.root / "data" / "index.json").read_text())
     laptop = Project(live.root, {**live.env, "RAGKEEP_STORE": "lancedb"})
-    laptop.run("nightly")
+    assert laptop.run("nightly").json["published"] is True
     assert json.loads((live.root / "data" / "index.json").read_text()) == {**receipt, "store": "lancedb"}
-    for project in (live, laptop):
-        assert project.run("search", "how do I make a web address?").json["hits"][0]["uri"] == "docs/slugify.py"
+    assert "cactus" in laptop.run("search", "cactus").json["hits"][0]["text"]

@@ -113,6 +113,12 @@ def test_another_dimension_in_mid_night_is_refused(there: Embeddings) -> None:
         embedder.embed(["x"], role="passage")
 
 
+def test_tei_is_waited_for_when_it_starts() -> None:
+    with embeddings("tei") as there:
+        there.faults = ["info-503", "info-cut"]
+        assert opened(there).name == "intfloat/e5-small"
+
+
 def test_tei_tells_its_weights() -> None:
     with embeddings("tei") as there:
         before = opened(there)

@@ -43,9 +43,21 @@ def test_pickles_are_refused_and_nothing_is_fetched(tmp_path: Path) -> None:
 
 
 @needs_torch
-def test_a_folder_without_a_language_model_is_refused_when_it_is_asked(tmp_path: Path) -> None:
+def test_weights_that_are_missing_are_not_made_up(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
     folder = tiny.make(tmp_path, "one two")
-    (folder / "config.json").write_text('{"model_type": "bert"}')
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("lm_head.weight")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ProviderRefused, match=r"lacks the weights lm_head\.weight"):
+        collect(made(folder), request())
+
+
+@needs_torch
+def test_a_folder_that_holds_something_else_is_refused_when_it_is_asked(tmp_path: Path) -> None:
+    folder = tiny.make(tmp_path, "one two")
+    (folder / "config.json").write_text('{"model_type": "no-such-thing"}')
     with pytest.raises(ProviderRefused, match="holds no language model"):
         collect(made(folder), request())
 
@@ -69,6 +81,30 @@ def test_closing_a_stream_stops_the_work_within_a_second(tmp_path: Path) -> None
 
     asyncio.run(leave())
     generator._worker.submit(lambda: None).result(timeout=1)
+
+
+def with_template(folder: Path, template: str | None) -> Path:
+    from transformers import AutoTokenizer
+
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@needs_torch
+def test_a_template_may_know_no_system_role(tmp_path: Path) -> None:
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}<answer>"
+    generator = made(with_template(tiny.make(tmp_path, "one two"), refusing))
+    assert text_of(collect(generator, request())).strip() == "one two"
+
+
+@needs_torch
+def test_a_model_without_a_template_is_given_the_plain_text(tmp_path: Path) -> None:
+    usage = collect(made(with_template(tiny.make(tmp_path, "one two"), None)), request(), max_tokens=2)[-1].usage
+    assert usage
+    assert usage.prompt_tokens > 50
 
 
 @needs_torch

@@ -22,11 +22,12 @@ def make(folder: Path, reply: str, *, endless: bool = False, room: int = 512) ->
     said = ["▁" + word for word in reply.split(" ")]
     vocabulary = ["<unknown>", END, ASKED, TOOLS, "▁" + CALL, *dict.fromkeys(said)]
     ids = {word: n for n, word in enumerate(vocabulary)}
+    after_last = said[0] if endless else END
     follows = {
         ASKED: said[0],
         TOOLS: "▁" + CALL,
         "▁" + CALL: END,
-        **dict(zip(said, [*said[1:], said[0] if endless else END], strict=True)),
+        **dict(zip(said, [*said[1:], after_last], strict=True)),
     }
     size = len(vocabulary)
     model = LlamaForCausalLM(

@@ -90,17 +90,17 @@ def test_moto_speaks_sqs(tmp_path: Path) -> None:
         assert client(server, "sqs").list_queues()["QueueUrls"] == [url]
 
 
-def test_redis_wants_its_password_and_keeps_its_data(tmp_path: Path) -> None:
+def test_redis_keeps_its_keys_and_asks_for_the_password(tmp_path: Path) -> None:
     with started(redis.SERVICE, tmp_path / "data") as server:
-        settings = server.settings()
-        with Redis.from_url(settings["REDIS_URL"], password=settings["RAGKEEP_REDIS_PASSWORD"]) as known:
-            known.set("kept", 7)
+        where = server.settings()
+        with Redis.from_url(where["REDIS_URL"], password=where["RAGKEEP_REDIS_PASSWORD"]) as client:
+            client.set("kept", "7")
         server.down(wipe=False)
         server.up(server.port)
-        with Redis.from_url(settings["REDIS_URL"], password=settings["RAGKEEP_REDIS_PASSWORD"]) as known:
-            assert known.get("kept") == b"7"
-        with Redis.from_url(settings["REDIS_URL"]) as stranger, pytest.raises(AuthenticationError):
-            stranger.ping()
+        with Redis.from_url(where["REDIS_URL"], password=where["RAGKEEP_REDIS_PASSWORD"]) as client:
+            assert client.get("kept") == b"7"
+        with Redis.from_url(where["REDIS_URL"]) as stranger, pytest.raises(AuthenticationError):
+            stranger.get("kept")
 
 
 BROKEN = Service(

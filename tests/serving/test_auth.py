@@ -1,5 +1,7 @@
 """Who gets in: keys and tokens of every kind, roles and scopes, and a declaration on every route."""
 
+import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -12,10 +14,12 @@ from typing import Any
 import jwt
 import pytest
 from fastapi import APIRouter, FastAPI, WebSocket
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.testclient import WebSocketDenialResponse
 
 from ragkeep.database import Database
-from ragkeep.errors import ConfigError
+from ragkeep.errors import ConfigError, Unauthorized
 from ragkeep.serving.auth import Auth, check_routes, open_auth
 from ragkeep.serving.params import AuthParams
 from ragkeep.serving.principal import LOCAL, SCOPES
@@ -25,6 +29,11 @@ from tests.serving.tokens import OTHER_KEY, PEM, auth, bearer, by_hand, claims, 
 @pytest.fixture
 def accounts(tmp_path: Path) -> Auth:
     return auth(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def nonsense(tmp_path_factory: pytest.TempPathFactory) -> Auth:
+    return auth(tmp_path_factory.mktemp("nonsense"))
 
 
 def make_key(accounts: Auth, *, scopes: Any = SCOPES, expires_at: float | None = None, **roles: Any) -> tuple[str, str]:
@@ -76,6 +85,7 @@ BAD: dict[str, Bad] = {
     "bad signature": lambda _: f"Bearer {token(OTHER_KEY)}",
     "huge": lambda _: f"Bearer {token(filler='x' * 20_000)}",
     "non-ASCII": lambda _: "Bearer \u00fcmlaut.\u00e9.\u00df",
+    "deep": lambda _: f"Bearer {'W1tb' * 1800}.e30.e30",
     "nobody's": lambda _: f"Bearer {token(sub='')}",
     "a number for a subject": lambda _: f"Bearer {by_hand({'alg': 'RS256', 'kid': 'one'}, claims(sub=7), b'x' * 256)}",
     "revoked key": revoked,
@@ -88,6 +98,11 @@ BAD: dict[str, Bad] = {
     "wrong scheme": lambda a: f"Basic {make_key(a, docs='reader')[1]}",
     "bare": lambda a: make_key(a, docs="reader")[1],
 }
+HEADERS = st.builds(
+    lambda alg, kid: json.dumps({"alg": alg, "kid": kid}).encode(),
+    st.sampled_from(["RS256", "ES256", "none", "HS256", None, 7, ["RS256"], {}]),
+    st.one_of(st.none(), st.just("one"), st.text(max_size=5), st.integers(), st.lists(st.none(), max_size=2)),
+)
 ROUTES = [("GET", "/read"), ("POST", "/write"), ("POST", "/ask"), ("GET", "/ops")]
 
 
@@ -115,6 +130,15 @@ def test_a_bad_token_opens_no_websocket(accounts: Auth, kind: str) -> None:
     with pytest.raises(WebSocketDenialResponse) as refused:
         socket.__enter__()
     assert refused.value.status_code == 401
+
+
+@settings(max_examples=150, deadline=None)
+@given(parts=st.lists(st.one_of(st.binary(max_size=60), HEADERS), min_size=1, max_size=4))
+def test_nonsense_is_refused_and_nothing_breaks(nonsense: Auth, parts: list[bytes]) -> None:
+    token = ".".join(base64.urlsafe_b64encode(part).decode() for part in parts)
+    for secret in (token, f"rk_{token}", b"".join(parts).decode("latin-1")):
+        with pytest.raises(Unauthorized):
+            asyncio.run(nonsense.of_token(secret))
 
 
 def test_no_header_or_two_of_them_is_nobody(accounts: Auth) -> None:

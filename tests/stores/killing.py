@@ -3,6 +3,7 @@
 import random
 import subprocess
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,38 +23,48 @@ class Kills:
 
     swaps: int
     left: int
+    build_s: float
 
 
-def run_and_kill(path: Path, params: IndexParams, *, first: int, after_s: float) -> list[str]:
-    """Let a process build and swap, kill it `after_s` after it is ready; return the swaps it acknowledged."""
+def run_and_kill(path: Path, params: IndexParams, *, first: int, swaps: int, after_s: float) -> list[float]:
+    """Let a process build and swap, kill it `after_s` after it has swapped so often.
+
+    Return when it was ready and when it acknowledged each swap.
+    """
     start = command("tests.stores.building", path, params, str(first))
     with subprocess.Popen(start, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        killer = threading.Timer(after_s, process.kill)
-        killer.start()
-        acknowledged = [line.strip() for line in process.stdout if line.endswith("\n")]
+        killer, said = threading.Timer(after_s, process.kill), list[float]()
+        for line in process.stdout:
+            said += [time.monotonic()] if line.endswith("\n") else []
+            if len(said) == swaps + 1 and killer.ident is None:
+                killer.start()
         killer.join()
     assert process.returncode == -9, "it ended before it was killed"
-    return acknowledged
+    return said
 
 
-def kill_at_random(path: Path, params: IndexParams, *, times: int, within_s: float) -> Kills:
-    """Kill a builder `times`, at moments of its first `within_s` seconds; each next one goes on with the names."""
+def kill_at_random(path: Path, params: IndexParams, *, times: int) -> Kills:
+    """Kill a builder `times`, at random moments of a build; each next one goes on with the names.
+
+    Every second one is killed in its first build, the others after a swap. How long a build takes here is measured.
+    """
     moments, store = random.Random(7), opened(path, params)
     build_as_a_night(store, "docs-000000", contents(0))
     store.swap("docs", "docs-000000")
+    paced = run_and_kill(path, params, first=1, swaps=3, after_s=0)
+    build_s = (paced[3] - paced[0]) / 3
     swaps = left = 0
-    for _ in range(times):
+    for turn in range(times):
         before = night_of(store)
-        said = run_and_kill(path, params, first=before + 1, after_s=moments.uniform(0, within_s))
+        after_s = moments.uniform(0, 1.2 * build_s)
+        acknowledged = len(run_and_kill(path, params, first=before + 1, swaps=turn % 2, after_s=after_s)) - 1
         check_whole(store)
         live = night_of(store)
-        acknowledged = before + len(said)
-        assert live - acknowledged in (0, 1), "a swap was lost, or one happened that nobody asked for"
-        swaps += len(said)
+        assert live - before - acknowledged in (0, 1), "a swap was lost, or one happened that nobody asked for"
+        swaps += acknowledged
         left += exists_unsealed(store, f"docs-{live + 1:06}")
-    return Kills(swaps, left)
+    return Kills(swaps, left, build_s)
 
 
 def night_of(store: VectorStore) -> int:

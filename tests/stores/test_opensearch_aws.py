@@ -18,13 +18,14 @@ pytest.importorskip("boto3", reason="signing needs the extra [aws]")
 
 REGION = "eu-central-2"
 KEYS = Keys("AKIDEXAMPLE", "s3cret/with+signs")
+BULK = b":)\n\x04\xfa\x85create\xfa\x82_id\xe4a\xfc\xfb\xfb\xff:)\n\x04\xfa\x82uri\xe4\xc3\xbc\xfc\xfb\xff"
 REQUESTS: list[tuple[str, str, Any]] = [
     ("GET", "/", None),
     ("GET", "/ragkeep-index.*/_mapping?filter_path=*.mappings._meta", None),
     ("GET", "/_cluster/health/docs-1?wait_for_status=green&timeout=30s", None),
     ("GET", "/_alias/ragkeep-live.docs?b=2&a=1&a=0&flag&empty=&text=a%2Cb*c~d", None),
     ("POST", "/docs-1/_search?filter_path=hits.hits.sort,hits.hits._index", {"query": {"term": {"uri": "ü/語.md"}}}),
-    ("POST", "/docs-1/_bulk?filter_path=errors,items.create.status", b'{"create":{"_id":"a"}}\n{"uri":"\xc3\xbc"}\n'),
+    ("POST", "/docs-1/_bulk?filter_path=errors,items.create.status", BULK),
     ("PUT", "/docs-1/_settings", {"index.blocks.write": None}),
     ("DELETE", "/docs-1", None),
 ]
@@ -51,7 +52,7 @@ def test_amazon_accepts_every_kind_of_request(
             cluster.ask(method, path, body)
     assert [(r.method, r.target) for r in amazon.passed] == [(method, path) for method, path, _ in REQUESTS]
     assert amazon.passed[5].body == REQUESTS[5][2]
-    assert amazon.passed[5].headers["content-type"] == "application/x-ndjson"
+    assert amazon.passed[5].headers["content-type"] == "application/smile"
 
 
 @pytest.mark.parametrize(

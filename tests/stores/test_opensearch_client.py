@@ -1,20 +1,15 @@
 """How the store speaks with a cluster that is busy, gone, or not the one it says: small real servers on this machine."""
 
-import datetime
-import ipaddress
-import json
 import logging
+import re
 import socket
-import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -25,8 +20,8 @@ from ragkeep.stores import opensearch, opensearch_client
 from ragkeep.stores.opensearch import OpenSearchStore
 from ragkeep.types import Query
 from tests.stores.building import DIM, chunk_batch
+from tests.stores.wire import Answer, Authority, serving, tls_context
 
-Answer = tuple[int, Any]
 META = {"dim": DIM, "analysis": "1", "format": 1, "finished": False}
 MAPPING = {"ragkeep-index.docs-1": {"mappings": {"_meta": META}}}
 
@@ -40,7 +35,7 @@ class Stub:
     def answer(self, path: str, body: bytes) -> Answer:
         if "/_bulk" not in path:
             return 200, MAPPING
-        ids = [json.loads(line)["create"]["_id"] for line in body.splitlines()[::2]]
+        ids = [found.decode() for found in re.findall(rb"\x85create\xfa\x82_id\xe4([^\xfc]+)\xfc", body)]
         self.sent.append(ids)
         return self.script.pop(0)(ids)
 
@@ -61,39 +56,6 @@ def each(*statuses: int) -> Callable[[list[str]], Answer]:
 
 def whole(status: int, kind: str = "made_up_exception", reason: str = "no") -> Callable[[list[str]], Answer]:
     return lambda _: (status, {"error": {"type": kind, "reason": reason}, "status": status})
-
-
-@contextmanager
-def serving(answer: Callable[[str, bytes], Answer], *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Run a server that answers every request by a function; yields its URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def handle_one(self) -> None:
-            status, said = answer(self.path, self.rfile.read(int(self.headers.get("content-length", 0))))
-            data = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = do_PUT = do_DELETE = handle_one  # noqa: N815 - http.server's names
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, *_: object) -> None:
-            """A client that refuses our certificate is what is tested."""
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        if tls:
-            server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 @contextmanager
@@ -151,6 +113,10 @@ ERRORS = [
     (whole(403, "security_exception", "no permissions"), "does not let user 'me' do this .*role"),
     (whole(403, "cluster_block_exception", "blocked by: [FORBIDDEN/8/index write (api)];"), "sealed"),
     (whole(429, "cluster_block_exception", "[disk usage exceeded flood-stage watermark]"), "disk is nearly full"),
+    (
+        whole(403, "index_create_block_exception", "cluster create-index blocked (api)"),
+        "disks are nearly full: free some",
+    ),
     (whole(500, "boom", "it fell over"), "answered 500: boom: it fell over"),
 ]
 
@@ -170,6 +136,48 @@ def test_each_refusal_is_one_line_with_the_next_step(
         store.write("docs-1", chunk_batch(2))
     assert "\n" not in str(error.value)
     assert "s3cret" not in str(error.value) + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("segments", "status", "said"),
+    [
+        (1, 200, None),
+        (5, 429, "disk is nearly full"),
+        (5, 200, r"could not be merged \(the server forgot the task 3 times, look at its log\)"),
+    ],
+)
+def test_a_merge_that_the_server_forgot_is_seen_to(segments: int, status: int, said: str | None) -> None:
+    shards = {"0": [{"num_search_segments": segments}]}
+    answers = {
+        "_tasks": (404, {"error": {"type": "resource_not_found_exception", "reason": "task isn't running"}}),
+        "_forcemerge": (200, {"task": "node:1"}),
+        "_segments": (200, {"indices": {"ragkeep-index.docs-1": {"shards": shards}}}),
+        "_settings": (status, {"error": {"type": "cluster_block_exception", "reason": "flood-stage watermark"}}),
+    }
+
+    def answer(path: str, _: bytes) -> Answer:
+        return next((said for part, said in answers.items() if part in path), (200, MAPPING))
+
+    refused = pytest.raises(StoreError, match=said) if said else nullcontext()
+    with serving(answer) as url, store_at(url, patience_s=0) as store, refused:
+        store.finish("docs-1")
+
+
+def test_a_swap_is_tried_until_the_alias_is_there_and_then_done() -> None:
+    behind, tries = ["ragkeep-index.docs-1"], list[str]()
+
+    def answer(path: str, _: bytes) -> Answer:
+        if path != "/_aliases":
+            return (200, {name: {} for name in behind}) if behind else (404, {})
+        tries.append(path)
+        if len(tries) == 1:
+            return 503, {"error": {"type": "boom", "reason": "no cluster manager"}}
+        behind.clear()  # done, but of a second try after a lost answer one is told that there is nothing to remove
+        return 404, {"error": {"type": "aliases_not_found_exception", "reason": "aliases missing"}}
+
+    with serving(answer) as url, store_at(url, max_retries=0) as store:
+        assert store.swap("docs", None) == "docs-1"
+        assert (len(tries), store.live("docs")) == (2, None)
 
 
 def test_nobody_there_is_said() -> None:
@@ -228,33 +236,6 @@ def test_the_next_node_is_asked_when_one_is_gone() -> None:
             assert store._meta("docs-1") == META
 
 
-def certificate(folder: Path, *, days: int) -> ssl.SSLContext:
-    """A certificate that signs itself, valid until `days` from now."""
-    pytest.importorskip("cryptography", reason="making certificates needs the package cryptography")
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "stub")])
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=30))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    (folder / "cert.pem").write_bytes(made.public_bytes(pem))
-    plain = serialization.NoEncryption()
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return context
-
-
 @pytest.mark.parametrize(
     ("days", "known", "said"),
     [
@@ -264,8 +245,9 @@ def certificate(folder: Path, *, days: int) -> ssl.SSLContext:
     ],
 )
 def test_a_certificate_is_checked(tmp_path: Path, days: int, known: bool, said: str | None) -> None:
-    tls = certificate(tmp_path, days=days)
-    ca = str(tmp_path / "cert.pem") if known else ""
+    authority, tls = Authority(tmp_path), tls_context()
+    authority.sign(tls, days=days)
+    ca = authority.ca if known else ""
     with serving(lambda *_: (200, MAPPING), tls=tls) as url, store_at(url, ca=ca) as store:
         if said is None:
             assert store._meta("docs-1") == META

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from signal import SIGKILL
 from urllib.parse import urlsplit
 
@@ -18,14 +19,17 @@ from psycopg.sql import SQL, Identifier
 from infra.local import postgres
 from infra.local.errors import LocalError
 from infra.local.single import Server
+from ragkeep.config import IndexParams
 from ragkeep.errors import IndexMissing, StoreError
 from ragkeep.stores import pgvector_client, pgvector_index, pgvector_search
 from ragkeep.stores.pgvector import PgVectorStore
 from ragkeep.stores.pgvector_index import statement
 from ragkeep.types import Query
 from tests import services
+from tests.sizes import sizes
 from tests.stores.building import DIM, build, chunk_batch
 from tests.stores.databases import own_store, tables_of
+from tests.stores.swapping import swap_under_readers
 
 
 @pytest.fixture
@@ -153,25 +157,16 @@ def test_a_swap_that_was_cut_off_is_reported_and_not_repeated(store: PgVectorSto
 # --- dropped under readers --------------------------------------------------------------------------
 
 
-def test_readers_see_no_error_while_versions_are_swapped_and_dropped(store: PgVectorStore) -> None:
-    build(store, "docs-0", chunk_batch(5))
-    store.swap("docs", "docs-0")
-    stop = threading.Event()
-
-    def read() -> set[int]:
-        seen = set()
-        while not stop.is_set():
-            seen.add(len(store.search("docs", Query("shared words", vector=chunk_batch(1).vectors[0], k=99))))
-        return seen
-
-    with ThreadPoolExecutor(3) as pool:
-        readers = [pool.submit(read) for _ in range(3)]
-        for night in range(1, 15):
-            build(store, f"docs-{night}", chunk_batch(5 + night))
-            store.drop(store.swap("docs", f"docs-{night}") or "")
-        stop.set()
-        assert set().union(*(reader.result() for reader in readers)) <= set(range(5, 20))
-    assert len(tables_of(store)) == 1
+@sizes(1500, 100_000)
+def test_readers_see_one_whole_version_while_versions_are_swapped_and_dropped(
+    store: PgVectorStore, tmp_path: Path, size: int
+) -> None:
+    params = IndexParams(backend="pgvector", pgvector=store._params)
+    seen = swap_under_readers(store, tmp_path, params, requests=size)
+    assert (seen.failed, seen.repeated, seen.empty, seen.mixed) == ([], 0, 0, 0)
+    assert seen.requests >= size
+    assert len(seen.versions) >= 3
+    assert len(tables_of(store)) == 2
 
 
 def test_a_drop_waits_for_a_search_under_way(store: PgVectorStore) -> None:

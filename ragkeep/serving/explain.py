@@ -1,0 +1,29 @@
+"""All that is known of an answer, joined: its record, its feedback, and the release that made it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ..config import Paths
+from ..errors import NotFound, ReleaseError
+from ..releases import read_release
+from ..types import Interaction
+
+
+def explain_answer(paths: Paths, found: list[Interaction]) -> dict[str, Any]:
+    """Join an answer's record, its feedback and its release. Raises NotFound."""
+    about = next((one for one in found if one.kind == "answer"), None)
+    if about is None:
+        raise NotFound("there is no such answer, or it was erased")
+    try:
+        release: dict[str, Any] | None = asdict(read_release(paths, int(about.release))) if about.release else None
+    except (ReleaseError, ValueError):
+        release = None  # pruned since
+    return {
+        "answer_id": about.answer, "at": about.at, "workspace": about.workspace, "session": about.session,
+        "user": about.user, "release": about.release, **about.payload,
+        "release_details": release, "feedback": [
+            {"at": one.at, "kind": one.kind, "user": one.user, **one.payload} for one in found if one.kind != "answer"
+        ],
+    }  # fmt: skip

@@ -1,0 +1,94 @@
+"""Serving follows the champion between two requests, and takes back a release that does not come up."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from ragkeep.errors import RagkeepError
+from ragkeep.releases import point, pointer, save_release
+from ragkeep.serving.run import Rejecting
+from tests.serving.conftest import Served
+from tests.serving.published import DOCUMENTS, promote, publish
+
+NEW = {**DOCUMENTS, "manual/pumps.md": "# Pumps\n\nPumps are serviced monthly by the owner.\n"}
+ASK = {"message": "How often are pumps serviced?", "stream": False}
+
+
+def until(what: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_promotion_is_followed_without_a_restart(served: Served, client: httpx.Client) -> None:
+    assert "yearly" in client.post("/v1/chat", json=ASK).json()["text"]
+    publish(served.paths, NEW, number=2)
+    until(lambda: served.app.state.server.champion.number == 2)
+    found = client.post("/v1/chat", json=ASK).json()
+    assert "monthly" in found["text"]
+    assert found["release"] == "2"
+
+
+def test_swaps_under_load_fail_no_request_and_mix_no_answer(served: Served, client: httpx.Client) -> None:
+    publish(served.paths, NEW, number=2)
+    says = {"1": "yearly", "2": "monthly"}
+    stop, wrong, asked = threading.Event(), list[str](), list[int]()
+
+    def ask() -> None:
+        while not stop.is_set():
+            reply = client.post("/v1/chat", json=ASK)
+            found = reply.json()
+            asked.append(1)
+            if reply.status_code != 200 or says[found["release"]] not in found["text"]:
+                wrong.append(reply.text)
+
+    readers = [threading.Thread(target=ask) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for turn in range(8):
+        number = 1 + turn % 2
+        promote(served.paths, number)
+        until(lambda number=number: served.app.state.server.champion.number == number)  # type: ignore[misc]
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert wrong == []
+    assert len(asked) > 8
+
+
+def test_a_release_that_does_not_come_up_is_not_used_and_said_so(served: Served, client: httpx.Client) -> None:
+    broken = publish(served.paths, NEW, number=2)
+    save_release(served.paths, replace(broken, number=3, index=replace(broken.index, name="docs-0000000000000000")))
+    promote(served.paths, 3)
+    until(lambda: served.app.state.server.champion.rejected is not None)
+    found = client.get("/health")
+    assert (found.status_code, found.json()["status"]) == (200, "degraded")
+    assert "docs-0000000000000000" in found.json()["checks"]["newest_release"]["reason"]
+    assert client.post("/v1/chat", json=ASK).json()["release"] in ("1", "2")
+
+
+def test_without_a_release_the_next_step_is_said(served: Served, client: httpx.Client) -> None:
+    point(served.paths, 0, previous=None, token=1)
+    served.app.state.server.champion._assistant = None
+    reply = client.post("/v1/chat", json=ASK)
+    assert reply.status_code == 503
+    assert "run `ragkeep nightly` first" in reply.json()["error"]["message"]
+    assert client.get("/health").status_code == 503
+    assert client.get("/health/live").status_code == 200
+
+
+@pytest.mark.usefixtures("client")
+def test_taking_back_needs_a_release_before_it(served: Served) -> None:
+    at = pointer(served.paths)
+    assert at is not None
+    assert at.previous is None
+    server = served.app.state.server
+    with pytest.raises(RagkeepError, match="there is none before it"):
+        asyncio.run(Rejecting(served.paths)(server.champion.assistant.release, "x"))

@@ -1,0 +1,250 @@
+"""What the stand-in answers: sources, answers, documents, releases and figures of an imaginary deployment."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+BUNDLE = Path(__file__).parents[2] / "ragkeep" / "serving" / "web"
+TODAY = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
+MODELS = ["ragkeep", "llama-3.3-70b", "claude-on-bedrock"]
+ME = {
+    "user": "ana",
+    "roles": {"default": "admin", "handbook": "reader"},
+    "scopes": ["chat", "admin"],
+    "spent": [
+        {
+            "account": "payer:ana",
+            "period": "2026-11",
+            "tokens": 860_000,
+            "usd": 0.4,
+            "requests": 41,
+            "tokens_limit": 1_000_000,
+            "usd_limit": 20.0,
+        }
+    ],
+}
+WORKSPACES = [
+    {"id": "default", "name": "Platform", "role": "admin", "documents": 3},
+    {"id": "handbook", "name": "Handbook", "role": "reader", "documents": 0},
+]
+KEYS = [{"id": "k1", "name": "nightly report", "scopes": ["chat"], "roles": {"default": "reader"}, "expires_at": ""}]
+LINES = [
+    "def loads(s, *, cls=None, object_hook=None, **kw):",
+    '    """Deserialize ``s`` to a Python object.',
+    "",
+    "    Raises JSONDecodeError where the text is no JSON.",
+    '    """',
+    "    if isinstance(s, str):",
+    "        if s.startswith('\\ufeff'):",
+    "            raise JSONDecodeError('Unexpected UTF-8 BOM (decode using utf-8-sig)', s, 0)",
+    "    else:",
+    "        s = s.decode(detect_encoding(s), 'surrogatepass')",
+    "    if cls is None and object_hook is None and not kw:",
+    "        return _default_decoder.decode(s)",
+]
+ANSWER = """\
+Call `json.loads` with the text; it returns plain Python objects. [1]
+
+What it takes and gives:
+
+- a `str`, `bytes` or `bytearray` holding one JSON document [1]
+- **objects** become dictionaries, **arrays** become lists [2]
+- a byte order mark in a `str` is refused [3]
+
+```python
+import json
+
+settings = json.loads('{"port": 8080}')
+print(settings["port"])
+```
+
+Text that is no JSON raises `JSONDecodeError`, which says the line and the column. [2] Most people log it."""
+ATTACK = """\
+<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>
+![pixel](https://attacker.example/p.png) and [a link](javascript:document.title='owned') stay letters. [1]"""
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def sources() -> list[dict[str, Any]]:
+    places = [
+        ("lib/python3.12/json/__init__.py", [299, 304], "json.loads"),
+        ("lib/python3.12/json/decoder.py", [332, 345], "json.decoder.JSONDecoder.decode"),
+        ("lib/python3.12/json/__init__.py", [335, 338], "json.loads"),
+        ("docs/handbook/services/configuration-of-the-ingest-service-in-production.md", [12, 40], "Install > Settings"),
+    ]
+    preview = "\n".join(LINES[:4])
+    return [
+        {
+            "n": n,
+            "uri": uri,
+            "lines": lines,
+            "context": context,
+            "language": "python",
+            "kind": "code",
+            "score": 0.9 - n / 10,
+            "preview": preview,
+        }
+        for n, (uri, lines, context) in enumerate(places, 1)
+    ]
+
+
+def text_for(question: str) -> str:
+    if "html" in question:
+        return ATTACK
+    if "long" in question:
+        return "\n\n".join(f"Paragraph {n} {'says a word more ' * 14}[1]" for n in range(40)) + "\n\n" + "x" * 900
+    return ANSWER
+
+
+def body_of(answer_id: str, asked: dict[str, Any]) -> dict[str, Any]:
+    question, found = asked["message"], sources()
+    missing = "missing" in question
+    cited = [] if missing else found[:3]
+    return {
+        "answer_id": answer_id,
+        "session": asked.get("session") or f"s-{answer_id}",
+        "text": "Not in the documents." if missing else text_for(question),
+        "abstained": missing,
+        "reason": "The closest passages are about reading JSON, not about this." if missing else None,
+        "citations": [
+            {"n": n, "uri": s["uri"], "lines": s["lines"], "quote": LINES[0], "score": s["score"], "source": n}
+            for n, s in enumerate(cited, 1)
+        ],
+        "sources": found,
+        "unsupported": [] if missing else ["Most people log it."],
+        "model": asked.get("model") or MODELS[0],
+        "release": 12,
+        "usage": {"prompt_tokens": 1840, "completion_tokens": 142},
+        "cost_usd": 0.00213,
+        "cached": "cached" in question,
+        "logged": "unlogged" not in question,
+        "timings_ms": {"retrieve": 31, "rerank": 12, "generate": 410, "total": 456},
+        "agreement": agreement() if asked.get("compare") or "compare" in question else None,
+        "trace_id": "4bf92f3577b34da6",
+    }
+
+
+def agreement() -> dict[str, Any]:
+    texts = [ANSWER[:240], "Use `json.loads`.\n\nIt raises on bad text.", ""]
+    answers = [
+        {"model": model, "text": text, "seconds": 1.2 + n, "error": None if text else "no answer within 8 s"}
+        for n, (model, text) in enumerate(zip(MODELS, texts, strict=True))
+    ]
+    return {"score": 0.46, "low": True, "answers": answers}
+
+
+def events(answer_id: str, asked: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The whole stream of an answer, as (event, data)."""
+    body = body_of(answer_id, asked)
+    start = {key: body[key] for key in ("answer_id", "session", "release", "model")}
+    head = [
+        ("start", {**start, "workspace": "default", "question": asked["message"]}),
+        ("sources", {"sources": body["sources"]}),
+    ]
+    text = body["text"]
+    size = max(4, len(text) // 400)
+    tokens = [("token", {"text": text[at : at + size]}) for at in range(0, len(text), size)]
+    if "fail" in asked["message"]:
+        return [*head, *tokens[:9], ("error", {"code": "provider", "message": "The model stopped answering. Try again."})]
+    return [*head, *tokens, ("done", body)]
+
+
+def document(name: str, size: int, workspace: str, **more: Any) -> dict[str, Any]:
+    at = now()
+    return {
+        "id": f"d-{name}",
+        "workspace": workspace,
+        "name": name,
+        "uri": f"upload://{workspace}/{name}",
+        "type": "text/plain",
+        "size": size,
+        "status": "submitted",
+        "reason": None,
+        "chunks": None,
+        "created_at": at,
+        "updated_at": at,
+        **more,
+    }
+
+
+DOCUMENTS = [
+    document("runbook-ingest.md", 18_400, "default", status="processed", chunks=23),
+    document(
+        "architecture decisions 2026, with a long name that has to wrap somewhere.docx",
+        1_840_000,
+        "default",
+        status="processed",
+        chunks=188,
+    ),
+    document(
+        "scan.pdf",
+        240_000,
+        "default",
+        status="error",
+        reason="No text on any page: run it through text recognition first.",
+    ),
+]
+
+
+def release(n: int) -> dict[str, Any]:
+    ndcg = 0.61 + 0.018 * n - 0.0009 * n * n + 0.01 * math.sin(n * 2)
+    scores = {"nDCG@10": ndcg, "recall@10": ndcg + 0.14, "answer relevance": ndcg + 0.05}
+    return {
+        "number": str(n),
+        "created_at": (TODAY - timedelta(days=2 * (12 - n))).isoformat(),
+        "verdict": "not worse" if n % 4 else "better",
+        "reason": "nDCG@10 within 0.01 of the champion",
+        "scores": {name: {"value": v, "lo": v - 0.024, "hi": v + 0.022} for name, v in scores.items()},
+        "index": f"docs-{n:04}",
+        "embedder": "all-MiniLM-L6-v2 int8",
+        "generator": "extractive",
+        "git_sha": f"{n:02x}fd7b22c9e1a0",
+    }
+
+
+def operations() -> dict[str, dict[str, Any]]:
+    """What each path under /v1/ops answers."""
+    at = [(TODAY - timedelta(hours=23 - h)).timestamp() for h in range(24)]
+    busy = [max(0.0, math.sin((h - 5) / 24 * math.pi * 1.6)) for h in range(24)]
+    series = {
+        "latency_p50_ms": [180 + 90 * b for b in busy],
+        "latency_p95_ms": [420 + 500 * b for b in busy],
+        "cost_usd": [0.02 + 0.3 * b for b in busy],
+        "requests": [round(220 * b) for b in busy],
+        "abstained": [round(12 * b) for b in busy],
+        "thumbs_down": [round(4 * b) for b in busy],
+        "errors": [0] * 23 + [2],
+    }
+    nights = [
+        {
+            "at": (TODAY - timedelta(days=d)).isoformat(),
+            "verdict": ["published", "unchanged", "refused: nDCG@10 fell"][d % 3],
+            "seconds": 340 - d * 17,
+            "documents": {"total": 4210 + 3 * d, "changed": 7 * d},
+            "chunks": {"total": 61_200 + 40 * d, "embedded": 90 * d},
+            "release": 12 - d if d % 3 == 0 else None,
+        }
+        for d in range(9)
+    ]
+    event = {
+        "at": TODAY.isoformat(),
+        "action": "promote",
+        "from": 11,
+        "to": 12,
+        "who": "nightly",
+        "reason": "not worse on any score",
+    }
+    row = {"reason": "no text", "detail": "12 pages, none with a text layer", "at": TODAY.isoformat()}
+    return {
+        "releases": {"champion": "12", "previous": "11", "releases": [release(n) for n in range(1, 13)]},
+        "history": {"events": [event]},
+        "nights": {"nights": nights},
+        "quarantine": {"rows": [{"uri": f"s3://docs/scans/{n}.pdf", **row} for n in range(3)], "total": 3},
+        "metrics": {"series": {name: list(map(list, zip(at, values, strict=True))) for name, values in series.items()}},
+    }

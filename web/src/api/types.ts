@@ -1,0 +1,136 @@
+/** What the server says, as TypeScript types; the names are the API's own. */
+export type Range = [first: number, last: number];
+export type Role = "reader" | "writer" | "admin";
+
+export type Source = {
+  n: number;
+  uri: string;
+  lines: Range;
+  context: string;
+  language: string;
+  kind: string;
+  score: number;
+  preview: string;
+};
+export type Citation = { n: number; uri: string; lines: Range; quote: string; score: number; source: number };
+export type ModelAnswer = { model: string; text: string; seconds: number; error?: string | null };
+export type Agreement = { score: number | null; low: boolean; answers: ModelAnswer[] };
+export type Started = { answer_id: string; session: string; workspace: string; release: string | number; model: string };
+
+export type AnswerBody = {
+  answer_id: string;
+  session: string;
+  text: string;
+  abstained: boolean;
+  reason?: string | null;
+  citations: Citation[];
+  sources: Source[];
+  unsupported: string[];
+  model: string;
+  release: string | number | null;
+  usage: { prompt_tokens: number; completion_tokens: number };
+  cost_usd: number;
+  cached: boolean;
+  logged: boolean;
+  timings_ms: Record<string, number>;
+  agreement?: Agreement | null;
+  trace_id?: string | null;
+};
+
+export type ChatRequest = {
+  message: string;
+  session?: string;
+  workspace: string;
+  model?: string;
+  compare?: string[];
+  filters?: Record<string, string>;
+  idempotency_key: string;
+};
+
+export type SourceText = { uri: string; first_line: number; lines: string[]; highlight: Range; language: string };
+export type Feedback =
+  | { answer_id: string; kind: "vote"; value: 1 | -1; reason?: string }
+  | { answer_id: string; kind: "click"; n: number }
+  | { answer_id: string; kind: "correction"; text: string };
+
+export type Doc = {
+  id: string;
+  workspace: string;
+  name: string;
+  uri: string;
+  type: string;
+  size: number;
+  status: "submitted" | "processed" | "error";
+  reason?: string | null;
+  chunks?: number | null;
+  created_at: string;
+  updated_at: string;
+};
+export type Documents = { documents: Doc[]; next?: string | null };
+export type Deleted = { id: string; status: string; models_trained_on?: string[] };
+
+export type Workspace = { id: string; name: string; role: Role; documents?: number };
+export type Model = { id: string; owned_by?: string };
+export type Budget = { tokens_used: number; tokens_limit: number | null; usd_used: number; usd_limit: number | null };
+export type Spent = {
+  account: string;
+  period: string;
+  tokens: number;
+  usd: number;
+  tokens_limit: number | null;
+  usd_limit: number | null;
+};
+export type Me = { user: string; roles: Record<string, Role>; scopes: string[]; budget?: Budget | null; spent?: Spent[] };
+export type Check = string | boolean | null | { ok?: boolean; status?: string; detail?: string; message?: string; reason?: string; release?: string };
+export type Health = { status: "ok" | "degraded" | "down"; checks?: Record<string, Check> };
+
+export type Score = { value: number; lo?: number | null; hi?: number | null };
+export type Release = {
+  number: number;
+  created_at: string;
+  verdict?: string | null;
+  reason?: string | null;
+  scores: Record<string, Score>;
+  index: string;
+  embedder: string;
+  generator: string;
+  git_sha?: string | null;
+};
+export type Releases = {
+  champion: number | null;
+  previous: number | null;
+  rejected?: { number: number | string; reason: string } | null;
+  releases: Release[];
+};
+export type OpsEvent = {
+  at: string;
+  action: string;
+  from: number | string | null;
+  to: number | string | null;
+  who: string;
+  reason?: string | null;
+};
+export type Night = {
+  at: string;
+  verdict?: string | null;
+  seconds?: number | null;
+  documents?: number | Record<string, number> | null;
+  chunks?: number | Record<string, number> | null;
+  release?: number | string | null;
+  reasons?: string[];
+  error?: string;
+};
+export type Quarantined = { uri: string; reason: string; detail?: string | null; at?: string };
+export type Point = [at: string | number, value: number | null];
+export type Metrics = { series: Record<string, Point[]> };
+export type Key = {
+  id: string;
+  name: string;
+  scopes: string[];
+  roles?: Record<string, Role>;
+  workspaces?: string[] | Record<string, Role>;
+  created_at?: string;
+  expires_at?: string | null;
+  revoked_at?: string | null;
+};
+export type NewKey = Key & { key?: string; secret?: string; token?: string };

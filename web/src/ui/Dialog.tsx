@@ -1,0 +1,58 @@
+import { type FormEvent, type ReactNode, useEffect, useId, useRef, useState } from "react";
+import { messageOf } from "../api/client";
+
+type Props = { title: string; onClose: () => void; children: ReactNode };
+
+/** A modal dialog of the browser's own: it keeps the focus, Esc closes it, and the focus goes back where it was. */
+export function Dialog({ title, onClose, children }: Props) {
+  const ref = useRef<HTMLDialogElement>(null);
+  const id = useId();
+  useEffect(() => {
+    const before = document.activeElement;
+    const dialog = ref.current;
+    dialog?.showModal();
+    return () => {
+      dialog?.close();
+      if (before instanceof HTMLElement) before.focus();
+    };
+  }, []);
+  return (
+    <dialog ref={ref} aria-labelledby={id} onCancel={(event) => (event.preventDefault(), onClose())}>
+      <h2 id={id}>{title}</h2>
+      {children}
+    </dialog>
+  );
+}
+
+type ConfirmProps = Props & { action: string; danger?: boolean; onConfirm: () => Promise<unknown> };
+
+/** Ask before something that cannot be undone, show that it is under way, and what the server said if it refused. */
+export function Confirm({ action, danger, onConfirm, onClose, title, children }: ConfirmProps) {
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState("");
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    setBusy(true);
+    setProblem("");
+    onConfirm().then(onClose, (error: unknown) => {
+      setProblem(messageOf(error));
+      setBusy(false);
+    });
+  };
+  return (
+    <Dialog title={title} onClose={onClose}>
+      <form onSubmit={submit} className="stack">
+        {children}
+        {problem && <p className="problem" role="alert">{problem}</p>}
+        <div className="row end">
+          <button type="button" className="button" onClick={onClose}>
+            Cancel
+          </button>
+          <button className={danger ? "button danger" : "button primary"} disabled={busy} aria-busy={busy}>
+            {action}
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
