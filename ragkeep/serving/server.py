@@ -24,7 +24,7 @@ from ..files import read_rows
 from ..interactions import InteractionLog, impressions, read
 from ..limits import RateLimits
 from ..live import LiveDocuments
-from ..memory import open_memory
+from ..memory import open_memory, session_name
 from ..queues import open_queue
 from ..types import DocumentRecord, Release
 from ..uploads import Uploads
@@ -111,9 +111,11 @@ class Server:
     def _sessions_with(self, record: DocumentRecord) -> set[str]:
         """The conversations whose answers showed a document."""
         return {
-            f"{one.workspace}/{one.user}/{one.session}"
+            session_name(one.workspace, one.user, one.session)
             for one in read(self.paths.interactions, skip_damaged=True)
-            if one.workspace == record.workspace and any(shown.uri == record.uri for shown in impressions(one))
+            if one.session
+            and one.workspace == record.workspace
+            and any(shown.uri == record.uri for shown in impressions(one))
         }
 
     async def erase_workspace(self, workspace: str) -> dict[str, Any]:
@@ -123,6 +125,7 @@ class Server:
             raise Forbidden("params.yaml feeds this workspace: take its sources out there, and run a night, first")
         records = await asyncio.to_thread(self.uploads.catalog.delete_workspace, workspace)
         erased = [await self._erase(record) for record in records]
+        await self.chat.memory.forget_all(f"{workspace}/")
         await asyncio.to_thread(self.auth.keys.forget_workspace, workspace)
         await asyncio.to_thread(self.refresh)
         return {"id": workspace, "status": "deleted", "documents": len(records), "erased_interactions": sum(erased)}
