@@ -32,6 +32,8 @@ LOOK_S = 30.0
 """How often a keeper looks for work that another process of this machine left."""
 BROUGHT = 1000
 """Sessions at most that wait to be brought back."""
+PROBE = "-/-/-"
+"""A session that nobody has: reading it shows that a tier can be read."""
 UNTRIED = "not tried yet"
 START_S = 2.0
 FORGET_S = 5.0
@@ -245,21 +247,26 @@ class TieredMemory:
         """Erase what was forgotten, then tell a tier what it has not been told. Blocks."""
         if not one.up:
             one.tier.prepare()
+            one.tier.read(PROBE)
             self._share_what_is_forgotten(one)
         for scope, at in self._journal.buried(one.name).items():
             one.tier.erase(scope, at)
             self._journal.erased(one.name, scope, at)
-        if not one.up:
-            one.rose(self._clock())
-        while True:
-            batch, number = self._journal.batch(one.name)
-            if not number:
-                break
-            self._tell(one.tier, batch)
-            self._journal.done(one.name, number)
+        while self._told(one):
+            pass
         while one.brought:
             session, entries = one.brought.popitem()
             self._tell(one.tier, {session: entries}, whole_at=self._clock())
+
+    def _told(self, one: _Watched) -> bool:
+        """Tell a tier the next that waits for it, if anything does; one that was down is up only after that."""
+        batch, number = self._journal.batch(one.name)
+        if number:
+            self._tell(one.tier, batch)
+            self._journal.done(one.name, number)
+        if not one.up:
+            one.rose(self._clock())
+        return bool(number)
 
     def _share_what_is_forgotten(self, one: _Watched) -> None:
         """Let a tier that comes up, and those that are up, erase what the other side knows as forgotten."""
