@@ -14,15 +14,15 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from ..errors import StoreError
 from ..types import Message
 from .buffer import recall
 from .journal import Journal
-from .tier import KEEP, TURN_CHARS, Entry, Tier, alive, covers, scopes_of
+from .keeper import Watched, said, work
+from .tier import KEEP, TURN_CHARS, Entry, Tier, alive, covers
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -32,40 +32,9 @@ LOOK_S = 30.0
 """How often a keeper looks for work that another process of this machine left."""
 BROUGHT = 1000
 """Sessions at most that wait to be brought back."""
-PROBE = "-/-/-"
-"""A session that nobody has: reading it shows that a tier can be read."""
-UNTRIED = "not tried yet"
 START_S = 2.0
 FORGET_S = 5.0
 CLOSE_S = 5.0
-
-
-class _Watched:
-    """A tier, whether it is up (`trouble` is None), since when, and who works for it."""
-
-    def __init__(self, tier: Tier) -> None:
-        self.tier, self.name = tier, tier.name
-        self.threads = ThreadPoolExecutor(8, thread_name_prefix=f"memory-{tier.name}")
-        self.trouble: str | None = UNTRIED
-        self.up_since = 0.0
-        self.wake = asyncio.Event()
-        self.tried = asyncio.Event()
-        self.brought: dict[str, tuple[Entry, ...]] = {}
-        """Sessions found elsewhere: all there is of them."""
-
-    @property
-    def up(self) -> bool:
-        return self.trouble is None
-
-    def fell(self, reason: str) -> None:
-        if self.up or self.trouble == UNTRIED:
-            log.warning("memory: %s is down and is skipped: %s", self.name, reason)
-        self.trouble = reason
-
-    def rose(self, at: float) -> None:
-        if not self.up and self.trouble != UNTRIED:
-            log.info("memory: %s is back", self.name)
-        self.trouble, self.up_since = None, at
 
 
 class TieredMemory:
@@ -80,7 +49,7 @@ class TieredMemory:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._journal, self._buffer_tokens, self._clock = journal, buffer_tokens, clock
-        self._watched = [_Watched(tier) for tier in tiers]
+        self._watched = [Watched(tier) for tier in tiers]
         self._names = [tier.name for tier in tiers]
         self._keepers: list[asyncio.Task[None]] = []
         self._lock, self._last_at = threading.Lock(), 0.0
@@ -177,7 +146,7 @@ class TieredMemory:
     async def _find(self, session: str) -> tuple[Entry, ...]:
         """Look through the tiers in order, and bring what is found back to the first that is up."""
         found: tuple[Entry, ...] = ()
-        first: _Watched | None = None
+        first: Watched | None = None
         complete = True
         for one in self._watched:
             kept = await self._ask(one, lambda tier: tier.read(session)) if one.up else None
@@ -196,14 +165,14 @@ class TieredMemory:
             first.wake.set()
         return found
 
-    async def _ask(self, one: _Watched, call: Callable[[Tier], T]) -> T | None:
+    async def _ask(self, one: Watched, call: Callable[[Tier], T]) -> T | None:
         """Ask a tier, for as long as it may take; None where it does not answer, and then it is down."""
         try:
             return await asyncio.wait_for(self._in(one, call), one.tier.patience_s)
         except TimeoutError:
             one.fell(f"it took longer than {one.tier.patience_s} s")
         except Exception as error:  # whatever a tier's client raises
-            one.fell(_said(error))
+            one.fell(said(error))
         one.wake.set()
         return None
 
@@ -219,22 +188,22 @@ class TieredMemory:
             await asyncio.wait_for(asyncio.gather(*erasing, return_exceptions=True), FORGET_S)
         self._wake()  # the keepers erase again, and only then is it no longer remembered for them
 
-    async def _in(self, one: _Watched, call: Callable[[Tier], T]) -> T:
+    async def _in(self, one: Watched, call: Callable[[Tier], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(one.threads, call, one.tier)
 
     def _wake(self) -> None:
         for one in self._watched:
             one.wake.set()
 
-    async def _keep(self, one: _Watched) -> None:
+    async def _keep(self, one: Watched) -> None:
         """Work for one tier until told to stop, and then once more."""
         while True:
             one.wake.clear()
             last = self._stopping
             try:
-                await self._in(one, lambda _: self._work(one))
+                await self._in(one, lambda _: work(one, self._watched, self._journal, self._clock))
             except Exception as error:  # whatever a tier's client raises
-                one.fell(_said(error))
+                one.fell(said(error))
             one.tried.set()
             if last:
                 return
@@ -242,54 +211,6 @@ class TieredMemory:
                 await asyncio.wait_for(one.wake.wait(), LOOK_S if one.up else RETRY_S)
             if not one.up and not self._stopping:
                 await asyncio.sleep(RETRY_S / 4)
-
-    def _work(self, one: _Watched) -> None:
-        """Erase what was forgotten, then tell a tier what it has not been told. Blocks."""
-        if not one.up:
-            one.tier.prepare()
-            one.tier.read(PROBE)
-            self._share_what_is_forgotten(one)
-        for scope, at in self._journal.buried(one.name).items():
-            one.tier.erase(scope, at)
-            self._journal.erased(one.name, scope, at)
-        while self._told(one):
-            pass
-        while one.brought:
-            session, entries = one.brought.popitem()
-            self._tell(one.tier, {session: entries}, whole_at=self._clock())
-
-    def _told(self, one: _Watched) -> bool:
-        """Tell a tier the next that waits for it, if anything does; one that was down is up only after that."""
-        batch, number = self._journal.batch(one.name)
-        if number:
-            self._tell(one.tier, batch)
-            self._journal.done(one.name, number)
-        if not one.up:
-            one.rose(self._clock())
-        return bool(number)
-
-    def _share_what_is_forgotten(self, one: _Watched) -> None:
-        """Let a tier that comes up, and those that are up, erase what the other side knows as forgotten."""
-        here = one.tier.forgotten()
-        for other in self._watched:
-            if other is one or other.trouble not in (None, UNTRIED):
-                continue
-            try:
-                there = other.tier.forgotten()
-                _erase_new(one.tier, there, here)
-                _erase_new(other.tier, here, there)
-            except Exception as error:  # whatever a tier's client raises: it shares when it comes up itself
-                log.debug("memory: %s shares nothing with %s: %s", other.name, one.name, _said(error))
-
-    def _tell(self, tier: Tier, batch: Mapping[str, tuple[Entry, ...]], *, whole_at: float = 0.0) -> None:
-        """Add entries to a tier that nobody wants forgotten, also if they are forgotten meanwhile."""
-        scopes = scopes_of(batch)
-        before = tier.forgotten(scopes)
-        for session, entries in batch.items():
-            left = alive(session, entries, before)
-            if left or whole_at:
-                tier.add(session, left, whole_at=whole_at)
-        _erase_new(tier, tier.forgotten(scopes), before)
 
     def _entry(self, turn: Message) -> Entry:
         at = self._now()
@@ -300,12 +221,6 @@ class TieredMemory:
         with self._lock:
             self._last_at = max(self._clock(), self._last_at + 2e-6)
             return self._last_at
-
-
-def _erase_new(tier: Tier, theirs: Mapping[str, float], its: Mapping[str, float]) -> None:
-    for scope, at in theirs.items():
-        if at > its.get(scope, 0.0):
-            tier.erase(scope, at)
 
 
 def _added(tier: Tier, session: str, entries: Sequence[Entry]) -> bool:
@@ -321,7 +236,3 @@ def _joined(*parts: Sequence[Entry]) -> tuple[Entry, ...]:
 def _check(session: str) -> None:
     if session.count("/") != 2 or session.endswith("/"):
         raise ValueError(f"{session!r} must be <workspace>/<user>/<id>, as session_name writes it")
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
