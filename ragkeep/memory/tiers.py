@@ -22,7 +22,7 @@ from ..types import Message
 from .buffer import recall
 from .journal import Journal
 from .keeper import Watched, said, work
-from .tier import KEEP, TURN_CHARS, Entry, Tier, alive, covers
+from .tier import KEEP, TURN_CHARS, Entry, Tier, alive, covers, scopes_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -88,8 +88,18 @@ class TieredMemory:
         if not await self._noted(lambda: waiting.append((self._journal.of(session), self._journal.buried()))):
             return []  # what was forgotten is not known
         pending, buried = waiting[0]
+        pending = tuple(alive(session, pending, await self._forgotten_of(session))) if pending else ()
         entries = alive(session, _joined(await self._find(session), pending), buried)
         return recall([entry.message for entry in entries], self._buffer_tokens)
+
+    async def _forgotten_of(self, session: str) -> dict[str, float]:
+        """What another server may have forgotten, whose tombstones are in the tiers and not in the journal here."""
+        scopes = scopes_of([session])
+        for one in self._watched:
+            found = await self._ask(one, lambda tier: tier.forgotten(scopes)) if one.up else None
+            if found is not None:
+                return found
+        return {}
 
     async def _noted(self, call: Callable[..., None], *values: object) -> bool:
         """Use the journal; False where its disk fails, which is said once."""

@@ -412,6 +412,7 @@ def test_a_late_copy_of_another_server_does_not_bring_back_what_was_forgotten(tm
         await late.append(ANN, said("secret"))
         await other.forget(ANN)
         await other.append(ANN, said("new"))
+        assert await late.recent(ANN) == [said("new")]
         away.away = False
         await until(lambda: late.trouble is None)
         await late.close()
