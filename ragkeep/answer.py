@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import guard, prompts
 from .citations import cite
@@ -22,7 +22,8 @@ from .ports import Generator, Request, Reranker
 from .rerank import rerank
 from .rewrite import standalone
 from .tools import Ability, Done, stream_with_tools
-from .types import Answer, Hit, Message, Mode, Sampling, Usage
+from .tracing import span
+from .types import Answer, Hit, Message, Mode, Sampling, Usage, Vectors
 
 if TYPE_CHECKING:
     from .app import Assistant
@@ -69,7 +70,9 @@ async def respond(asked: Asked, assistant: Assistant, *, cache: AnswerCache | No
     Closing the iterator stops the work, the generator's upstream too. Errors of store and generator pass.
     """
     clock = _Clock()
-    why = guard.refusal(asked.question, assistant.answer.blocked)
+    with span("guard") as here:
+        why = guard.refusal(asked.question, assistant.answer.blocked)
+        here.set(refused=why is not None)
     if why is not None:
         yield Answer(why, (), abstained=True, reason=why, release=str(assistant.release.number))
         return
@@ -77,7 +80,7 @@ async def respond(asked: Asked, assistant: Assistant, *, cache: AnswerCache | No
     searched = standalone(asked.question, asked.history)
     vector = await assistant.embed_query(searched)
     key = assistant.cache_key(asked)
-    known = cache.find(key, searched, vector) if cache is not None else None
+    known = _remembered(cache, key, searched, vector) if cache is not None else None
     if known is not None:
         yield Sources(known.sources)
         yield known.text
@@ -185,6 +188,13 @@ def answer_sync(
 ) -> Answer:
     """Answer one question outside an event loop."""
     return asyncio.run(answer(question, retrieve, generator, params=params, second=second))
+
+
+def _remembered(cache: AnswerCache, key: tuple[Any, ...], question: str, vector: Vectors) -> Answer | None:
+    with span("cache") as here:
+        found = cache.find(key, question, vector)
+        here.set(hit=found is not None)
+        return found
 
 
 class _Clock:

@@ -29,6 +29,7 @@ from .retrieve import make_retriever
 from .stores import open_store
 from .tools import Ability
 from .tools import search as searching
+from .tracing import span
 from .types import Answer, Hit, Mode, Query, Release, Vectors, content_id
 
 
@@ -76,14 +77,22 @@ class Assistant:
 
     async def embed_query(self, text: str) -> Vectors:
         """Embed a question: float32 (dim,)."""
-        vectors = await asyncio.to_thread(self.embedder.embed, [text], role="query")
+        model = self.embedder.name
+        about = {"gen_ai.operation.name": "embeddings", "gen_ai.request.model": model}
+        with span(f"embeddings {model}", **about):
+            vectors = await asyncio.to_thread(self.embedder.embed, [text], role="query")
         one: Vectors = vectors[0]
         return one
 
     async def retrieve(self, text: str, vector: Vectors, asked: Asked) -> list[Hit]:
         """Return the best chunks for an embedded question, best first."""
         query = self._query(text, vector, asked.mode, asked.k, asked.workspace, asked.filters)
-        return await asyncio.to_thread(self.find, query)
+        index = self.release.index
+        about = {"gen_ai.operation.name": "retrieval", "gen_ai.data_source.id": index.name, "db.system.name": index.store}
+        with span(f"retrieval {index.name}", **about, mode=asked.mode, k=query.k) as here:
+            found = await asyncio.to_thread(self.find, query)
+            here.set(hits=len(found), best_score=found[0].score if found else 0.0)
+        return found
 
     def abilities(self, asked: Asked) -> list[Ability]:
         """Return the tools a generator may use for this question: none unless params.yaml names them."""

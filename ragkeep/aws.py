@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from . import tracing
 from .errors import ConfigError, MissingExtra, ServiceAway
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ def session(what: str, region: str = "") -> Any:
         raise ConfigError(f"{what} needs AWS credentials and there are none: {_LOG_IN}")
     if not made.region_name:
         raise ConfigError(f"{what} needs to know the AWS region: name it in the settings or in AWS_DEFAULT_REGION")
+    tracing.follow_boto(made)
     return made
 
 

@@ -108,6 +108,10 @@ class Budgets:
         """What the tokens cost by the price table, in US dollars; an unknown model costs nothing."""
         return self._nano(model, usage) / 1e9
 
+    def limited(self, workspace: str) -> bool:
+        """Whether anything limits what is used in a workspace."""
+        return any(row.tokens_limit is not None or row.nano_limit is not None for row in self._rows("", workspace))
+
     def reserve(self, payer: str, workspace: str, *, model: str, usage: Usage) -> Verdict:
         """Set aside what a request may use at most: the prompt's tokens, and `max_tokens` for the answer.
 

@@ -20,6 +20,10 @@ from .types import Answer, Vectors
 _NEGATION = frozenset(
     "no not never without cannot neither nor none except unless isn don doesn won can't".split()  # noqa: SIM905
 )
+_ASKING = frozenset(
+    """a an and are as at be by can could do does did for from how i i'd in is it may me of on or please should that the
+    this to was were what when where which who whom whose why will with would you your""".split()  # noqa: SIM905
+)
 _CONTRARY = frozenset(
     """before after first last minimum maximum min max increase decrease enable disable start stop open close add remove
     delete create read write encode decode load dump import export encrypt decrypt compress decompress sync async more
@@ -37,6 +41,8 @@ def names(question: str) -> frozenset[str]:
     found = set()
     for place, word in enumerate(_WORD.findall(question)):
         low = word.lower()
+        if low in _ASKING:
+            continue
         if (
             any(c.isdigit() for c in word)
             or any(c in "_.+#" for c in word)

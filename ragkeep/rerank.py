@@ -7,14 +7,17 @@ Where the first stage is sure of its first, a second look seldom changes it: rer
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 
 from .backends import RERANKERS, load
 from .config import RerankParams
 from .errors import ProviderError
 from .ports import Reranker
+from .tracing import span
 from .types import Hit
 
 
@@ -40,9 +43,11 @@ async def rerank(
     if hits[0].score - hits[1].score >= params.margin * max(hits[0].score, 1e-9):
         return list(hits[: params.top]), "rerank-skipped"
     texts = [hit.chunk.embed_text for hit in hits[: params.depth]]
-    work = asyncio.get_running_loop().run_in_executor(pool, reranker.score, question, texts)
     try:
-        scores = await asyncio.wait_for(asyncio.shield(work), params.timeout_s)
+        with span(f"rerank {reranker.name}", texts=len(texts)):
+            score = partial(contextvars.copy_context().run, reranker.score, question, texts)  # in the same trace
+            work = asyncio.get_running_loop().run_in_executor(pool, score)
+            scores = await asyncio.wait_for(asyncio.shield(work), params.timeout_s)
     except TimeoutError:
         work.add_done_callback(lambda late: late.exception())  # looked at, so that nobody warns
         return list(hits[: params.top]), "rerank-late"

@@ -19,10 +19,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
 
+from . import tracing
 from .errors import ConfigError, ProviderAway, ProviderBusy, ProviderError, ProviderRefused
 
 CONNECT_S = 10.0
@@ -67,13 +69,23 @@ async def stream(call: Call, media: str) -> AsyncGenerator[bytes, None]:
     Raises ProviderBusy, ProviderAway, ProviderRefused (also where the answer is of another type than `media`).
     """
     timeout = httpx.Timeout(None, connect=min(call.timeout_s, CONNECT_S))
-    headers = {**call.headers, "accept": media, "accept-encoding": "identity"}
+    with _span(call) as here:
+        headers = {**call.headers, **tracing.headers(), "accept": media, "accept-encoding": "identity"}
+        async with aclosing(_streamed(call, media, headers, timeout, here)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+
+async def _streamed(
+    call: Call, media: str, headers: Mapping[str, str], timeout: httpx.Timeout, here: tracing.Span
+) -> AsyncGenerator[bytes, None]:
     try:
         # a client a request: a pool would belong to one event loop, and a generator is asked from several
         async with (
             httpx.AsyncClient(verify=_trust(), timeout=timeout) as client,
             client.stream("POST", call.url, content=call.body, headers=headers) as response,
         ):
+            here.set(**{"http.response.status_code": response.status_code})
             if response.status_code != 200:
                 raise failure(call, response.status_code, response.headers, await _head(response))
             if media not in response.headers.get("content-type", ""):
@@ -104,10 +116,19 @@ async def unsilent(pieces: AsyncGenerator[T, None], call: Call) -> AsyncGenerato
 
 def ask(client: httpx.Client, call: Call) -> Any:
     """Send a request and return the JSON that comes back, all of it within `timeout_s`. Raises ProviderError's three."""
+    with _span(call) as here:
+        status, headers, said = _asked(client, call, {**call.headers, **tracing.headers()})
+        here.set(**{"http.response.status_code": status})
+        if status != 200:
+            raise failure(call, status, headers, said[:_MAX_SAID])
+    return parsed(call, said)
+
+
+def _asked(client: httpx.Client, call: Call, headers: dict[str, str]) -> tuple[int, httpx.Headers, bytes]:
     until = time.monotonic() + call.timeout_s
     said = bytearray()
     try:
-        with client.stream(call.method, call.url, content=call.body, headers=dict(call.headers)) as response:
+        with client.stream(call.method, call.url, content=call.body, headers=headers) as response:
             for chunk in response.iter_bytes():
                 said += chunk
                 if time.monotonic() > until:
@@ -118,9 +139,19 @@ def ask(client: httpx.Client, call: Call) -> Any:
         raise _away(call, error) from None
     except httpx.InvalidURL as error:
         raise ProviderRefused(f"{call.what}: {call.url} is no URL ({error})") from None
-    if response.status_code != 200:
-        raise failure(call, response.status_code, response.headers, bytes(said[:_MAX_SAID]))
-    return parsed(call, bytes(said))
+    return response.status_code, response.headers, bytes(said)
+
+
+def _span(call: Call) -> tracing.Span:
+    """The step of the trace that one request is; neither query nor body are told."""
+    if not tracing.enabled():
+        return tracing.span("")
+    url = urlsplit(call.url)
+    return tracing.span(
+        call.method, "client",
+        **{"http.request.method": call.method, "server.address": url.hostname or "", "peer.service": call.what},
+        **({"server.port": port} if (port := url.port) else {}),
+    )  # fmt: skip
 
 
 def client(timeout_s: float) -> httpx.Client:

@@ -79,9 +79,13 @@ def from_cursor(cursor: str, *, length: int) -> list[str]:
         found = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError):
         found = None
-    if not isinstance(found, list) or len(found) != length or not all(isinstance(part, str) for part in found):
+    if not isinstance(found, list) or len(found) != length or not all(map(_is_text, found)):
         raise RequestError("that cursor is none that this list gave out: start without one")
     return found
+
+
+def _is_text(part: object) -> bool:
+    return isinstance(part, str) and part.isprintable()  # a lone surrogate is not, and no database takes one
 
 
 def document_there(name: str) -> AlreadyExists:

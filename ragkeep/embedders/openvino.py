@@ -15,6 +15,7 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 WINDOW = 16384
 """Texts tokenized and sorted at a time: bounds memory, and groups equal lengths."""
 _MAX_STREAMS = 64
+_FEW_STREAMS = 4
 _GRAPH = 1  # raise it when bert.py or quantize.py builds another graph: every text is embedded again
 
 
@@ -85,7 +87,10 @@ def choose_precision(wanted: str, *, bf16: bool) -> str:
 
 
 class OpenVINOEmbedder:
-    """An Embedder whose vectors do not depend on batching. Thread-safe once compiled; compiles at the first text."""
+    """An Embedder whose vectors do not depend on batching. Safe to share between threads; compiles at the first text.
+
+    A batch of its own, such as a question, never waits behind another call's many.
+    """
 
     def __init__(self, name: str, encoder: Encoder, sha: str, params: EmbedParams, cache: Path) -> None:
         self.name = name
@@ -97,6 +102,8 @@ class OpenVINOEmbedder:
         self._tokenizer: Any = None
         self._bulk: Any = None
         self._single: Any = None
+        self._idle: list[Any] = []
+        self._loading = threading.RLock()  # calibrating int8 tokenizes while it is held
         runtime = ".".join(metadata.version("openvino").split(".")[:2])
         engine = f"openvino{runtime}.graph{_GRAPH}"
         self.fingerprint = f"{name}-{sha[:8]}-{engine}-{self._variant()}-{self.max_tokens}{self._prompt_tag()}"
@@ -112,11 +119,10 @@ class OpenVINOEmbedder:
         prompt = self._encoder.prompts.get(role, "")
         rows = self._tokenize([clean(prompt + text) for text in texts])
         batches = list(equal_lengths([len(row) for row in rows], self._batch_tokens))
-        if len(batches) == 1 and self._bulk is None:
-            request = self._compiled_single().create_infer_request()
-            out[batches[0]] = request.infer({"ids": _stack(rows, batches[0])})[0]
+        if len(batches) == 1:
+            out[batches[0]] = self._infer(_stack(rows, batches[0]))
             return
-        queue = self._compiled_bulk()
+        queue = self._queue()
 
         def store(request: Any, where: list[int]) -> None:
             out[where] = request.get_output_tensor().data
@@ -127,27 +133,35 @@ class OpenVINOEmbedder:
         queue.wait_all()
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        if self._tokenizer is None:
-            from tokenizers import Tokenizer
-
-            self._tokenizer = Tokenizer.from_file(str(self._encoder.folder / "tokenizer.json"))
-            self._tokenizer.no_padding()
-            self._tokenizer.enable_truncation(self.max_tokens)
+        with self._loading:
+            self._tokenizer = self._tokenizer or self._load_tokenizer()
         return [e.ids for e in self._tokenizer.encode_batch_fast(texts)]
 
-    def _compiled_single(self) -> Any:
-        if self._single is None:
-            self._single = self._compile(streams=1)
-        return self._single
+    def _load_tokenizer(self) -> Any:
+        from tokenizers import Tokenizer
 
-    def _compiled_bulk(self) -> Any:
-        if self._bulk is None:
-            import openvino as ov
+        made = Tokenizer.from_file(str(self._encoder.folder / "tokenizer.json"))
+        made.no_padding()
+        made.enable_truncation(self.max_tokens)
+        return made
 
-            streams = min(_cores(), _MAX_STREAMS)
-            compiled = self._compile(streams=streams)
-            self._bulk = ov.AsyncInferQueue(compiled, streams + 1)
-        return self._bulk
+    def _infer(self, ids: NDArray[np.int32]) -> Vectors:
+        """Embed one batch, with a request that no other thread uses meanwhile."""
+        with self._loading:
+            self._single = self._single or self._compile(streams=min(_cores(), _FEW_STREAMS))
+            request = self._idle.pop() if self._idle else self._single.create_infer_request()
+        made: Vectors = request.infer({"ids": ids})[0].copy()
+        self._idle.append(request)
+        return made
+
+    def _queue(self) -> Any:
+        """Requests for many batches: a queue has one callback, so that each call needs its own."""
+        import openvino as ov
+
+        streams = min(_cores(), _MAX_STREAMS)
+        with self._loading:
+            self._bulk = self._bulk or self._compile(streams=streams)
+        return ov.AsyncInferQueue(self._bulk, streams + 1)
 
     def _compile(self, *, streams: int) -> Any:
         # One thread a stream costs the fewest CPU-seconds a text; pinning would put two processes on one core.

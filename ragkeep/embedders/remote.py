@@ -80,6 +80,9 @@ class Remote:
         """Return float32 (n, dim) with unit rows, in the order given. Raises ProviderError's three."""
         out = np.empty((len(texts), self.dim), np.float32)
         read = [_readable(self._prefixes[role] + text) if text.strip() else _BLANK for text in texts]
+        if len(read) == 1:  # a question: no threads for it
+            out[0] = self._fitting(self._rows(read, role))[0]
+            return out
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for begin in range(0, len(read), _WINDOW):
                 batches = list(self._batches(read, begin, min(begin + _WINDOW, len(read))))

@@ -9,9 +9,10 @@ Below `min_support` the answer is "Not in the documents."; see support.py.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from .units import Unit, units
 
 MAX_CHUNKS = 5
 MAX_EMBEDDED = 16
+MAX_REMEMBERED = 8192
 COSINE, WORDS, PLACE, KIND, HEAD = 1.0, 0.6, 0.5, 0.05, 0.1
 """Weights of the parts of a piece's score; chosen by ROUGE-L of answers by words alone, on five sets."""
 REPEAT = 0.2
@@ -58,6 +60,7 @@ class Extractive:
         self.name = name
         self.params = params
         self.embedder = embedder
+        self._vectors = _Remembered(embedder) if embedder else None
 
     async def stream(
         self,
@@ -92,8 +95,8 @@ class Extractive:
         asked = terms(question)
         pieces = _pieces(hits[:MAX_CHUNKS])
         rarity = _rarity(asked, pieces)
-        if self.embedder is not None and pieces:
-            _embed(question, pieces, rarity, self.embedder)
+        if self._vectors is not None and pieces:
+            _embed(question, pieces, rarity, self._vectors)
         for piece in pieces:
             piece.score = _score(piece, question, rarity, with_cosine=self.embedder is not None)
         pieces.sort(key=lambda p: (-p.score, p.number, p.unit.start))
@@ -119,13 +122,37 @@ def _rarity(asked: Sequence[str], pieces: Sequence[Piece]) -> dict[str, float]:
     return {word: idf(len(pieces), holding[word]) for word in asked if holding[word]}
 
 
-def _embed(question: str, pieces: Sequence[Piece], rarity: dict[str, float], embedder: Embedder) -> None:
+class _Remembered:
+    """Vectors of pieces that were embedded lately: most questions meet chunks that others met. Safe between threads."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.embedder = embedder
+        self._known: OrderedDict[str, Vectors] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, texts: Sequence[str]) -> list[Vectors]:
+        """Return a vector for each text."""
+        with self._lock:
+            known = {text: self._known[text] for text in texts if text in self._known}
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            known |= zip(new, self.embedder.embed(new, role="passage"), strict=True)
+        with self._lock:
+            for text in texts:
+                self._known[text] = known[text]
+                self._known.move_to_end(text)
+            while len(self._known) > MAX_REMEMBERED:
+                self._known.popitem(last=False)
+        return [known[text] for text in texts]
+
+
+def _embed(question: str, pieces: Sequence[Piece], rarity: dict[str, float], vectors: _Remembered) -> None:
     """Embed the pieces that could win, in one batch."""
     likely = sorted(pieces, key=lambda p: (-_shared(p, rarity) - (p.unit.role == "head"), p.number, p.unit.start))
     likely = likely[:MAX_EMBEDDED]
-    vectors = embedder.embed([" ".join(p.text.split()) for p in likely], role="passage")
-    [asked] = embedder.embed([question], role="query")
-    for piece, vector in zip(likely, vectors, strict=True):
+    [asked] = vectors.embedder.embed([question], role="query")
+    found = vectors.of([" ".join(p.text.split()) for p in likely])
+    for piece, vector in zip(likely, found, strict=True):
         piece.vector, piece.cosine = vector, float(vector @ asked)
 
 

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
+from .. import tracing
 from ..breaker import Breaker, Resting
 from ..errors import ProviderAway, ProviderBusy, ProviderError, ProviderRefused
 from ..ports import Delta, Generator, Request
@@ -96,7 +97,7 @@ class Resilient:
         member.budget.earn()
         pauses = waits(TRIES)
         while True:
-            pieces = member.generator.stream(request, sampling)
+            pieces = traced(member.generator, request, sampling)
             async with aclosing(pieces):
                 try:
                     first = await self._first(member, pieces, until)
@@ -140,6 +141,25 @@ class Resilient:
             raise ProviderAway(
                 f"{member.generator.name} did not end within the {self._deadline_s:g} s of answer.deadline_s"
             ) from None
+
+
+async def traced(generator: Generator, request: Request, sampling: Sampling) -> AsyncGenerator[Delta, None]:
+    """Pass a generator's pieces on, as one step of the trace for each time it is asked."""
+    if not tracing.enabled():
+        async with aclosing(generator.stream(request, sampling)) as pieces:
+            async for piece in pieces:
+                yield piece
+        return
+    about: dict[str, tracing.Value] = {"gen_ai.operation.name": "chat", "gen_ai.request.model": generator.name,
+             "gen_ai.request.max_tokens": sampling.max_tokens}  # fmt: skip
+    with tracing.span(f"chat {generator.name}", "client", **about) as here:
+        async with aclosing(generator.stream(request, sampling)) as pieces:
+            async for piece in pieces:
+                if piece.usage:
+                    used = piece.usage
+                    here.set(**{"gen_ai.usage.input_tokens": used.prompt_tokens,
+                                "gen_ai.usage.output_tokens": used.completion_tokens})  # fmt: skip
+                yield piece
 
 
 class _Resting(ProviderBusy):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,12 +25,15 @@ from ..errors import (
     ReleaseError,
     RequestError,
     StoreError,
+    describe,
 )
 from . import routes_chat, routes_documents, routes_openai, routes_ops
 from .auth import check_routes, public
+from .connections import BoundedBodies
 from .loopback import LoopbackOnly, is_loopback, sign_in, sign_out
-from .observe import CONTENT_TYPE, Counted, Observer
-from .refusals import refuse
+from .observe import CONTENT_TYPE, Observer
+from .refusals import ids, refuse
+from .requests import Observed
 from .schemas import ErrorOut
 from .server import Reject, at, running
 
@@ -48,7 +52,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": ErrorOut, "description": what}
     for code, what in {
         400: "Bad request", 401: "No key or token, or one that does not count", 403: "A role or scope is missing",
-        404: "Not there", 409: "A contradiction", 422: "A body or parameter that cannot be taken",
+        404: "Not there", 408: "A body that came too slowly", 409: "A contradiction", 413: "A body that is too large",
+        422: "A body or parameter that cannot be taken",
         429: "Over a limit or budget; Retry-After says when to come back", 500: "A fault of the server",
         502: "The model did not answer", 503: "Nothing is published yet, or a service is away",
     }.items()
@@ -56,6 +61,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 STATUS: dict[type[Exception], int] = {
     ReleaseError: 503, StoreError: 503, LogUnavailable: 503, ProviderBusy: 503, ProviderError: 502, ConfigError: 422,
 }  # fmt: skip
+CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 408: "too_slow", 413: "too_large"}
 PublicRoute = Depends(public)
 
 
@@ -64,26 +70,29 @@ def create_app(paths: Paths, params: Params, *, reject: Reject | None = None) ->
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running(paths, params, reject=reject) as server:
+        async with running(paths, params, observer, reject=reject) as server:
             app.state.server, app.state.auth = server, server.auth
-            observer.of(server.observer)
             yield
 
-    observer = _Late()
+    observer = Observer()
+    # FastAPI's own telemetry would follow whatever is configured in this process: addresses as they were asked for
+    silent: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
     app = FastAPI(
+        telemetry=silent,
         title="ragkeep", version=__version__, lifespan=lifespan, responses=ERRORS,
         description="Answers from your documents, cited, traced and logged.",
     )  # fmt: skip
-    for kind in (RequestError, RagkeepError, RequestValidationError, HTTPException, Exception):
+    for kind in (RequestError, RagkeepError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _said)
     for routes in (routes_chat, routes_documents, routes_openai, routes_ops):
         app.include_router(routes.router)
     _own_routes(app)
     check_routes(app)
-    app.add_middleware(_Safe)
-    app.add_middleware(_CountedLate, observer=observer)
-    if is_loopback(params.serve.host):
+    app.add_middleware(BoundedBodies, max_file_bytes=params.ingest.max_file_bytes)
+    if is_loopback(params.serve.host) and not params.serve.auth.configured:
         app.add_middleware(LoopbackOnly)
+    app.add_middleware(Observed, observer=observer, failed=_said)
+    app.add_middleware(_Safe)  # the outermost: on refusals and failures too
     return app
 
 
@@ -97,17 +106,21 @@ async def _said(request: Request, error: Exception) -> Response:
         where = ".".join(str(part) for part in first["loc"])
         status, code, message = 422, "invalid", f"{where}: {first['msg']}"
     elif isinstance(error, HTTPException):
-        status, code, message = error.status_code, "http", str(error.detail)
-        headers = dict(error.headers or {})
+        status, message = error.status_code, str(error.detail)
+        code, headers = CODES.get(status, "http"), dict(error.headers or {})
     elif isinstance(error, RagkeepError):
         status = next((n for kind, n in STATUS.items() if isinstance(error, kind)), 500)
         code, message = type(error).__name__, str(error)
         wait = getattr(error, "retry_after_s", None)
         headers = {"Retry-After": str(max(1, round(wait)))} if wait else {}
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        log.error("%s %s: %s", request.method, request.url.path, describe(error))
+        status, code, message = 503, "no_room", "the server's disk is full: try again when there is room"
     else:
         log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
         status, code, message = 500, "internal", "the server failed: its log says why, under this request's id"
-    body = {"code": code, "message": message[:1000], "request_id": getattr(request.state, "request_id", "")}
+    message = message[:1000].encode("utf-8", "replace").decode()  # it may quote what is no text
+    body = {"code": code, "message": message, **ids(request)}
     return JSONResponse({"error": body}, status_code=status, headers=headers)
 
 
@@ -130,7 +143,7 @@ def _own_routes(app: FastAPI) -> None:
     async def metrics(request: Request) -> Response:
         """Show the metrics, as Prometheus reads them."""
         server = at(request)
-        server.observer.logging.set(float(server.chat.log.healthy))
+        server.gauge()
         return Response(server.observer.text(), media_type=CONTENT_TYPE)
 
     @app.get("/", dependencies=[PublicRoute], include_in_schema=False)
@@ -148,15 +161,19 @@ def _own_routes(app: FastAPI) -> None:
 
 
 def _file(name: str, *, forever: bool = False) -> Response:
-    path = (WEB / name).resolve()
-    if not path.is_relative_to(WEB.resolve()) or not path.is_file():
+    if name not in _pages():
         raise HTTPException(404, "there is no such page")
+    path = WEB / name
     cache = "public, max-age=31536000, immutable" if forever else "no-cache"
     return FileResponse(path, headers={"Cache-Control": cache})
 
 
+def _pages() -> set[str]:
+    return {path.relative_to(WEB).as_posix() for path in WEB.rglob("*") if path.is_file()}
+
+
 class _Safe:
-    """ASGI middleware: headers that keep a browser from doing more with an answer than was meant."""
+    """ASGI middleware: headers that keep a browser from doing more with an answer than was meant, on errors too."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -170,23 +187,3 @@ class _Safe:
             await send(message)
 
         await self.app(scope, receive, sending)
-
-
-class _Late:
-    """The observer, which is there once the server runs."""
-
-    observer: Observer | None = None
-
-    def of(self, observer: Observer) -> None:
-        self.observer = observer
-
-
-class _CountedLate:
-    """ASGI middleware: `Counted`, once there is an observer."""
-
-    def __init__(self, app: Any, observer: _Late) -> None:
-        self.app, self._late = app, observer
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        app = Counted(self.app, self._late.observer) if self._late.observer else self.app
-        await app(scope, receive, send)

@@ -11,20 +11,22 @@ checked here; one in the body, or implied by an id, by the route with `who.enter
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from fastapi.openapi.models import HTTPBearer as BearerModel
-from fastapi.requests import HTTPConnection
-from fastapi.routing import iter_route_contexts
+from fastapi.requests import HTTPConnection, Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.security.base import SecurityBase
 
 from ..database import Database
 from ..errors import ConfigError, Forbidden, Unauthorized
+from . import context
 from .keys import Keys
 from .params import AuthParams
 from .principal import OPS, Principal, Scope, WorkspaceRole
@@ -82,15 +84,36 @@ class Needs(SecurityBase):
 
     async def __call__(self, connection: HTTPConnection) -> Principal:
         """Return the caller, also in `connection.state.principal`. Raises Unauthorized, Forbidden, ServiceAway."""
+        if getattr(connection.state, "entered", None) is self:
+            return cast(Principal, connection.state.principal)
         who: Principal = await connection.app.state.auth.identify(connection)
-        connection.state.principal = who
+        self._admit(who, connection)
+        connection.state.principal, connection.state.entered = who, self
+        context.bind(user=who.user)
+        return who
+
+    def _admit(self, who: Principal, connection: HTTPConnection) -> None:
         who.require_scope(self.scope)
         named = [*connection.query_params.getlist("workspace"), connection.path_params.get("workspace"), self.workspace]
         for workspace in filter(None, named):
             who.enter(workspace, self.role)
         if not any(who.may(self.role, workspace) for workspace in who.roles):
             raise Forbidden(f"this key or token has no role {self.role!r} in any workspace: ask an admin for one")
-        return who
+
+
+class GuardedRoute(APIRoute):
+    """A route that looks who asks before it reads the body: `APIRouter(route_class=GuardedRoute)`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """See APIRoute."""
+        handle, wanted = super().get_route_handler(), list(_wanted(self.dependant))
+
+        async def guarded(request: Request) -> Response:
+            for needed in wanted:
+                await needed(request)
+            return await handle(request)
+
+        return guarded
 
 
 def needs(role: WorkspaceRole, *, scope: Scope = "chat", workspace: str = "") -> Needs:
@@ -122,6 +145,13 @@ def check_routes(app: FastAPI, *, public_paths: Iterable[str] = PUBLIC_PATHS) ->
 def _declares(dependant: Any) -> bool:
     found = dependant.call is public or isinstance(dependant.call, Needs)
     return found or any(_declares(below) for below in dependant.dependencies)
+
+
+def _wanted(dependant: Any) -> Iterator[Needs]:
+    if isinstance(dependant.call, Needs):
+        yield dependant.call
+    for below in dependant.dependencies:
+        yield from _wanted(below)
 
 
 def check_same_origin(connection: HTTPConnection) -> None:

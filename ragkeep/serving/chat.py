@@ -6,27 +6,33 @@ What a person is told is logged first: `done` says whether it was. An answer tha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
+import time
 import uuid
+from collections import OrderedDict
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import tracing
 from ..answer import Asked, Sources, respond
 from ..app import Assistant
 from ..budget import Budgets, Verdict
 from ..cache import AnswerCache
-from ..errors import AlreadyExists, LogUnavailable, NotFound, RagkeepError, StoreError, TooMany
+from ..errors import AlreadyExists, LogUnavailable, NotFound, RagkeepError, ServiceAway, StoreError, TooMany
 from ..generators.compare import Comparison, compare
 from ..interactions import InteractionLog, answered
 from ..memory import session_name
 from ..ports import Memory
 from ..types import Answer, Message, Usage
+from . import context
 from .follow import Champion
+from .mlflow_traces import Given, MlflowTraces
 from .observe import Observer
 from .principal import Principal
-from .runs import Run, Runs
+from .runs import KEPT, Run, Runs
 from .schemas import ChatBody, answer_of, source_of
 
 log = logging.getLogger(__name__)
@@ -59,8 +65,9 @@ class Chat:
     observer: Observer
     runs: Runs = field(default_factory=Runs)
     cache: AnswerCache | None = None
+    traces: MlflowTraces | None = None
     compare_s: float = 20.0
-    _idempotent: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    _begun: OrderedDict[tuple[str, str], tuple[str, asyncio.Future[Run]]] = field(default_factory=OrderedDict)
 
     async def start(self, body: ChatBody, who: Principal, *, history: tuple[Message, ...] | None = None) -> Run:
         """Begin an answer, or find the one that was begun with the same idempotency key.
@@ -68,9 +75,36 @@ class Chat:
         `history` is given by clients that keep the conversation themselves. Raises ConfigError on an unknown model,
         ReleaseError without a release, TooMany, AlreadyExists for a key that was used for another question.
         """
-        known = self._begun_before(body, who)
-        if known is not None:
-            return known
+        if not body.idempotency_key:
+            return await self._start(body, who, history)
+        key, sha = (who.user, body.idempotency_key), _sha(body)
+        known = self._begun.get(key)
+        if known is not None and not self._over(known[1]):
+            if known[0] != sha:
+                raise AlreadyExists("this idempotency key was used for another question: choose a new one")
+            return await asyncio.shield(known[1])
+        coming: asyncio.Future[Run] = asyncio.get_running_loop().create_future()
+        self._begun[key] = sha, coming
+        while len(self._begun) > KEPT:
+            self._begun.popitem(last=False)
+        try:
+            run = await self._start(body, who, history)
+        except BaseException as error:
+            self._begun.pop(key, None)
+            coming.set_exception(error if isinstance(error, RagkeepError) else ServiceAway("not begun: ask again"))
+            coming.exception()  # nobody may be waiting for it
+            raise
+        coming.set_result(run)
+        return run
+
+    def _over(self, begun: asyncio.Future[Run]) -> bool:
+        """Whether an answer cannot be given again: it failed, was stopped, or was forgotten."""
+        if not begun.done():
+            return False
+        run = begun.result()
+        return self.runs.find(run.id, run.owner) is None or (run.ended and run.events[-1].name == "error")
+
+    async def _start(self, body: ChatBody, who: Principal, history: tuple[Message, ...] | None) -> Run:
         assistant = self.champion.assistant
         name = "" if body.model in (None, ANY) else str(body.model)
         sampling = body.sampling.over(assistant.answer)
@@ -78,38 +112,55 @@ class Chat:
         for other in body.compare:
             assistant.generator_named(other)
         most = Usage(assistant.answer.context_tokens + assistant.answer.history_tokens, sampling.max_tokens)
-        verdict = await asyncio.to_thread(self.budgets.reserve, who.user, body.workspace, model=asked_of, usage=most)
+        verdict = await self._reserve(who.user, body.workspace, asked_of, most)
+        self.observer.budgets.labels(verdict.state).inc()
         if verdict.state == "refuse":
             raise TooMany("the budget of this key or workspace is used up", verdict.retry_after_s)
         session = body.session or uuid.uuid4().hex
-        try:
-            said = history if history is not None else await self.memory.recent(self._scoped(session, body, who))
-        except BaseException:
-            await asyncio.to_thread(self.budgets.release, verdict.reservation)
-            raise
+        said = history if history is not None else await self._recent(self._scoped(session, body, who))
         filters = {str(name): value for name, value in body.filters.items()}
         asked = Asked(
             body.message, workspace=body.workspace, rights=who.user if body.filters else "", history=tuple(said),
             model=verdict.model, mode=body.mode,
             trusted=who.may("admin", body.workspace), k=body.k, filters=filters, sampling=sampling,
         )  # fmt: skip
-        begun = _Begun(uuid.uuid4().hex, session, who, body, assistant, asked, verdict, self.observer.trace_id())
-        run = self.runs.start(begun.id, who.user, lambda run: self._work(run, begun))
-        if body.idempotency_key:
-            self._idempotent[who.user, body.idempotency_key] = (begun.id, _sha(body))
-        return run
+        begun = _Begun(uuid.uuid4().hex, session, who, body, assistant, asked, verdict, tracing.trace_id())
+        return self.runs.start(begun.id, who.user, lambda run: self._work(run, begun))
 
-    def _begun_before(self, body: ChatBody, who: Principal) -> Run | None:
-        if not body.idempotency_key:
-            return None
-        known = self._idempotent.get((who.user, body.idempotency_key))
-        run = self.runs.find(known[0], who.user) if known else None
-        if known is None or run is None:
-            self._idempotent.pop((who.user, body.idempotency_key), None)
-            return None
-        if known[1] != _sha(body):
-            raise AlreadyExists("this idempotency key was used for another question: choose a new one")
-        return run
+    async def _reserve(self, user: str, workspace: str, model: str, most: Usage) -> Verdict:
+        """Set aside what an answer may cost. A disk that is full stops nobody whose use has no limit."""
+        try:
+            return await asyncio.to_thread(self.budgets.reserve, user, workspace, model=model, usage=most)
+        except StoreError as error:
+            if self.budgets.limited(workspace):
+                raise
+            log.error("an answer is not counted: %s", error)
+            return Verdict("ok", model, "")
+
+    async def _settle(self, begun: _Begun, made: Answer) -> float:
+        """Book what an answer used; return US dollars. Where that cannot be written, what was set aside stays booked."""
+        try:
+            settle = self.budgets.settle
+            if begun.verdict.reservation:
+                return await asyncio.to_thread(settle, begun.verdict.reservation, usage=made.usage, model=made.model)
+        except StoreError as error:
+            log.error("answer %s is not settled: %s", begun.id, error)
+        return self.budgets.cost_usd(made.model, made.usage)
+
+    async def _recent(self, session: str) -> list[Message]:
+        """What was said before; a memory that is away is done without."""
+        try:
+            return await self.memory.recent(session)
+        except RagkeepError as error:
+            log.error("a question is answered without its conversation: %s", error)
+            return []
+
+    async def _remember(self, begun: _Begun, made: Answer) -> None:
+        turns = Message("user", begun.body.message), Message("assistant", made.text)
+        try:
+            await self.memory.append(self._scoped(begun.session, begun.body, begun.who), *turns)
+        except RagkeepError as error:
+            log.error("answer %s is not remembered: %s", begun.id, error)
 
     def find(self, id_: str, who: Principal) -> Run:
         """Return an answer of this caller that is under way or just ended. Raises NotFound."""
@@ -124,6 +175,17 @@ class Chat:
         return session_name(body.workspace, who.user, session)
 
     async def _work(self, run: Run, begun: _Begun) -> None:
+        """Make the answer; its steps are one part of the request's trace."""
+        context.bind(answer=begun.id)
+        about: dict[str, tracing.Value] = {
+            "gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "ragkeep", "gen_ai.agent.id": begun.id,
+            "gen_ai.conversation.id": begun.session, "gen_ai.request.model": begun.verdict.model,
+            "ragkeep.release": begun.assistant.release.number, "ragkeep.workspace": begun.body.workspace,
+        }  # fmt: skip
+        with self.observer.answering(), tracing.span("invoke_agent ragkeep", **about) as span:
+            await self._answer(run, begun, span)
+
+    async def _answer(self, run: Run, begun: _Begun, span: tracing.Span) -> None:
         made: Answer | None = None
         text, sources, aside = "", Sources(()), None
         run.put("start", {
@@ -131,34 +193,36 @@ class Chat:
             "release": str(begun.assistant.release.number), "model": begun.verdict.model,
         })  # fmt: skip
         try:
-            with self.observer.answering(begun.body.workspace, begun.verdict.model):
-                async with aclosing(respond(begun.asked, begun.assistant, cache=self.cache)) as parts:
-                    async for part in parts:
-                        if isinstance(part, str):
-                            text += part
-                            run.put("token", {"text": part})
-                        elif isinstance(part, Sources):
-                            sources = part
-                            aside = self._beside(begun, part)
-                            run.put("sources", {"sources": [source_of(n, hit) for n, hit in enumerate(part.hits, 1)]})
-                        else:
-                            made = part
+            async with aclosing(respond(begun.asked, begun.assistant, cache=self.cache)) as parts:
+                async for part in parts:
+                    if isinstance(part, str):
+                        text += part
+                        run.put("token", {"text": part})
+                    elif isinstance(part, Sources):
+                        sources = part
+                        aside = self._beside(begun, part)
+                        run.put("sources", {"sources": [source_of(n, hit) for n, hit in enumerate(part.hits, 1)]})
+                    else:
+                        made = part
             if made is None:
                 raise RuntimeError("respond ended without an Answer")
             await self._finish(run, begun, made, await aside if aside else None)
         except RagkeepError as error:
             log.warning("answer %s failed: %s", begun.id, error)
+            span.failed(type(error).__name__)
             self.observer.failed(type(error).__name__)
             await self._give_up(begun, text, sources)
-            run.put("error", {"code": type(error).__name__, "message": str(error)})
+            run.put("error", {"code": type(error).__name__, "message": str(error), "trace_id": begun.trace})
         except asyncio.CancelledError:
             await asyncio.shield(self._give_up(begun, text, sources))
             raise
         except Exception:
             log.exception("answer %s failed", begun.id)
+            span.failed("internal")
             self.observer.failed("internal")
             await self._give_up(begun, text, sources)
-            run.put("error", {"code": "internal", "message": "the answer could not be made: the server's log says why"})
+            message = "the answer could not be made: the server's log says why"
+            run.put("error", {"code": "internal", "message": message, "trace_id": begun.trace})
         finally:
             if aside:
                 aside.cancel()
@@ -172,28 +236,25 @@ class Chat:
         return asyncio.create_task(compare(sources.request, others, sampling, deadline_s=self.compare_s))
 
     async def _finish(self, run: Run, begun: _Begun, made: Answer, others: Comparison | None) -> None:
-        usage = made.usage
-        spent = begun.verdict.reservation
-        cost = await asyncio.to_thread(self.budgets.settle, spent, usage=usage, model=made.model)
+        cost = await self._settle(begun, made)
         logged = await self._log(begun, made, cost_usd=cost)
         if not made.reason:
-            scoped = self._scoped(begun.session, begun.body, begun.who)
-            turns = Message("user", begun.body.message), Message("assistant", made.text)
-            try:
-                await self.memory.append(scoped, *turns)
-            except StoreError as error:  # the answer stands, only a follow-up will not lean on it
-                log.error("answer %s is not remembered: %s", begun.id, error)
+            await self._remember(begun, made)
         self.observer.answered(made, cost_usd=cost)
         run.put("done", {
             **answer_of(made), "answer_id": begun.id, "session": begun.session, "workspace": begun.body.workspace,
             "cost_usd": cost, "logged": logged, "trace_id": begun.trace,
             "budget_warning": begun.verdict.state in ("warn", "cheaper"), "agreement": _agreement(others),
         })  # fmt: skip
+        if self.traces:
+            body, now = begun.body, time.time()
+            self.traces.offer(Given(begun.id, begun.trace, body.workspace, begun.session, body.message, made, now))
 
     async def _give_up(self, begun: _Begun, text: str, sources: Sources) -> None:
         """Book and log an answer that was not finished; what was spent on it is not known, so the estimate stays."""
-        if not text:
-            await asyncio.to_thread(self.budgets.release, begun.verdict.reservation)
+        if not text and begun.verdict.reservation:
+            with contextlib.suppress(StoreError):
+                await asyncio.to_thread(self.budgets.release, begun.verdict.reservation)
         partial = Answer(
             text, (), abstained=False, hits=sources.hits, sources=sources.hits, model=begun.verdict.model,
             release=str(begun.assistant.release.number), searched=begun.asked.question,
@@ -209,9 +270,11 @@ class Chat:
             index=index.name, embedder=index.embedder, prompt=begun.assistant.prompt_sha,
         )  # fmt: skip
         try:
-            await self.log.append_async(record)
+            with tracing.span("log"), self.observer.steps.labels("log").time():
+                await self.log.append_async(record)
         except LogUnavailable as error:
             log.error("answer %s is not logged: %s", begun.id, error)
+            self.observer.unlogged.inc()
             return False
         return True
 

@@ -8,7 +8,6 @@ told, which takes it back.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -17,11 +16,13 @@ from threading import Lock
 
 from ..app import Assistant
 from ..config import Paths
-from ..errors import ReleaseError
+from ..errors import RagkeepError, ReleaseError
 from ..releases import pointer, read_release
 from ..types import Query, Release
 
 log = logging.getLogger(__name__)
+TRIES, AGAIN_S = 3, 2.0
+"""A release is given up after so many tries, so many seconds apart: a store may be away for a moment."""
 WARM_UP = "What is this about?"
 
 
@@ -52,10 +53,12 @@ class Champion:
         self._paths, self._load, self._reject, self._interval_s = paths, load, reject, interval_s
         self._swapped = swapped
         self._lock = Lock()
+        self._failing, self._failed, self._again = 0, 0, 0.0
         self._looking = asyncio.Lock()
         self._assistant: Assistant | None = None
         self.rejected: Rejected | None = None
         self.swaps = 0
+        self._trouble = ""
 
     @property
     def assistant(self) -> Assistant:
@@ -75,15 +78,29 @@ class Champion:
 
     def replace(self, change: Callable[[Assistant], Assistant]) -> None:
         """Put another assistant of the same release in the place of the one that answers, if there is one."""
-        with self._lock:
-            if self._assistant is not None:
-                self._assistant = change(self._assistant)
+        while (before := self._assistant) is not None:
+            after = change(before)  # it may take seconds: requests go on meanwhile, and so may a swap
+            with self._lock:
+                if self._assistant is before:
+                    self._assistant = after
+                    return
 
     async def follow(self) -> None:
         """Look at the pointer again and again until cancelled."""
         while True:
-            with contextlib.suppress(OSError):  # a pointer that cannot be read for a moment changes nothing
+            try:
                 await self.look()
+            except (
+                OSError,
+                ValueError,
+                TypeError,
+                RagkeepError,
+            ) as error:  # the old one answers on
+                if str(error) != self._trouble:
+                    log.error("the champion cannot be read: %s", error)
+                self._trouble = str(error)
+            else:
+                self._trouble = ""
             await asyncio.sleep(self._interval_s)
 
     async def look(self) -> None:
@@ -95,9 +112,10 @@ class Champion:
         at = pointer(self._paths)
         if at is None or at.number == self.number:
             return
+        if time.monotonic() < self._again:
+            return
         if self.rejected and self.rejected.number == at.number:
-            if self._reject:
-                await self._take_back(read_release(self._paths, at.number), self.rejected.reason)
+            await self._take_back(read_release(self._paths, at.number), self.rejected.reason)
             return
         release = read_release(self._paths, at.number)
         began = time.monotonic()
@@ -106,6 +124,10 @@ class Champion:
         except Exception as error:  # whatever a backend raises: the old release answers on
             reason = f"{type(error).__name__}: {error}"
             log.error("release %d does not come up: %s", release.number, reason)
+            self._failed = self._failed + 1 if self._failing == release.number else 1
+            self._failing, self._again = release.number, time.monotonic() + AGAIN_S
+            if self._failed < TRIES:
+                return
             self.rejected = Rejected(release.number, reason, time.time())
             await self._take_back(release, reason)
             return
@@ -125,6 +147,7 @@ class Champion:
     async def _take_back(self, release: Release, reason: str) -> None:
         if self._reject is None:
             return
+        self._again = time.monotonic() + AGAIN_S
         try:
             await self._reject(release, reason)
         except Exception as error:  # tried again at the next look

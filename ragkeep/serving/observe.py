@@ -1,19 +1,22 @@
-"""What a server counts and traces: Prometheus at /metrics, OpenTelemetry spans where an exporter is configured."""
+"""What a server counts: Prometheus at /metrics. No label takes a value that a client could choose."""
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from opentelemetry import trace
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import disable_created_metrics as _no_created_metrics
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
+from ..cache import AnswerCache
 from ..types import Answer
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_no_created_metrics()  # type: ignore[no-untyped-call] # a second series for every counter, which nobody reads
 
 
 class Observer:
@@ -21,61 +24,88 @@ class Observer:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self._tracer = trace.get_tracer("ragkeep")
-        self.requests = Counter("ragkeep_requests", "HTTP requests", ["route", "method", "status"], registry=registry)
-        self.seconds = Histogram(
-            "ragkeep_request_seconds",
-            "Time to the first byte of an answer",
-            ["route"],
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self.steps = Histogram(
-            "ragkeep_answer_seconds", "Time a step of answering takes", ["step"], buckets=SECONDS, registry=registry
-        )
-        self.answers = Counter(
-            "ragkeep_answers", "Answers: answered, abstained, refused, cached, failed", ["outcome"], registry=registry
-        )
-        self.tokens = Counter("ragkeep_tokens", "Tokens read and written", ["model", "kind"], registry=registry)
-        self.cost = Counter("ragkeep_cost_usd", "US dollars, by the price table", ["model"], registry=registry)
+        ProcessCollector(registry=registry)
+        self.cache: AnswerCache | None = None
+        registry.register(_CacheCollector(self))
+
+        def counter(name: str, what: str, *labels: str) -> Counter:
+            return Counter(f"ragkeep_{name}", what, labels, registry=registry)
+
+        def gauge(name: str, what: str, *labels: str) -> Gauge:
+            return Gauge(f"ragkeep_{name}", what, labels, registry=registry)
+
+        def seconds(name: str, what: str, *labels: str) -> Histogram:
+            return Histogram(f"ragkeep_{name}_seconds", what, labels, buckets=SECONDS, registry=registry)
+
+        self.requests = counter("requests", "HTTP requests", "route", "method", "status")
+        self.seconds = seconds("request", "Time to the first byte of an answer", "route")
+        self.streams = gauge("streams_open", "Connections that wait for events", "kind")
+        self.answers = counter("answers", "Answers: answered, abstained, refused, cached, failed", "outcome")
+        self.steps = seconds("answer", "Time a step of answering takes", "step")
+        self.errors = counter("errors", "Answers that failed, by error", "error")
+        self.open = gauge("answers_open", "Answers being made")
+        self.tokens = counter("tokens", "Tokens read and written", "model", "kind")
+        self.cost = counter("cost_usd", "US dollars, by the price table", "model")
         self.scores = Histogram(
             "ragkeep_retrieval_score", "Score of the best hit", buckets=[n / 10 for n in range(1, 11)], registry=registry
         )
-        self.errors = Counter("ragkeep_errors", "Answers that failed, by error", ["error"], registry=registry)
-        self.tries = Counter("ragkeep_provider_tries", "Tries of generators", ["model", "outcome"], registry=registry)
-        self.votes = Counter("ragkeep_votes", "Votes on answers", ["value"], registry=registry)
-        self.open = Gauge("ragkeep_answers_open", "Answers being made", registry=registry)
-        self.swaps = Counter("ragkeep_release_swaps", "Releases taken over", registry=registry)
-        self.release = Gauge("ragkeep_release", "The number of the release that answers", registry=registry)
-        self.logging = Gauge("ragkeep_log_healthy", "1 while interactions are being kept", registry=registry)
-        self.queue = Gauge("ragkeep_queue_depth", "Documents that wait, or failed for good", ["state"], registry=registry)
-        self.live = Gauge("ragkeep_live_chunks", "Chunks uploaded since the index was built", registry=registry)
+        self.tries = counter("provider_tries", "Tries of generators", "model", "outcome")
+        self.budgets = counter("budget_verdicts", "Budgets asked: ok, warn, cheaper, refuse", "state")
+        self.limited = counter("rate_limited", "Requests over a limit a minute")
+        self.votes = counter("votes", "Votes on answers, opened sources and corrections", "value")
+        self.unlogged = counter("answers_unlogged", "Answers given that the interaction log did not keep")
+        self.logging = gauge("log_healthy", "1 while interactions are being kept")
+        self.swaps = counter("release_swaps", "Releases taken over")
+        self.release = gauge("release", "The number of the release that answers, 0 for none")
+        self.rejected = gauge("release_rejected", "1 while the newest release does not come up")
+        self.queue = gauge("queue_depth", "Documents that wait, or failed for good", "state")
+        self.live = gauge("live_chunks", "Chunks uploaded since the index was built")
+        self.mlflow = counter("mlflow_traces", "Traces for MLflow: sent, dropped", "outcome")
+        self._known_from_the_start()
+
+    def _known_from_the_start(self) -> None:
+        """Show series before their first event: a rate from nothing to one cannot be told otherwise."""
+        for outcome in ("answered", "abstained", "refused", "cached", "failed"):
+            self.answers.labels(outcome)
+        for state in ("ok", "warn", "cheaper", "refuse"):
+            self.budgets.labels(state)
+        for state in ("waiting", "dead"):
+            self.queue.labels(state)
+        for kind in ("sse", "websocket"):
+            self.streams.labels(kind)
+        for outcome in ("sent", "dropped"):
+            self.mlflow.labels(outcome)
 
     @contextmanager
-    def answering(self, workspace: str, model: str) -> Iterator[None]:
-        """Count an answer as being made, and trace it."""
+    def answering(self) -> Iterator[None]:
+        """Count an answer as being made."""
         self.open.inc()
         try:
-            with self._tracer.start_as_current_span("answer", attributes={"workspace": workspace, "model": model}):
-                yield
+            yield
         finally:
             self.open.dec()
 
-    def trace_id(self) -> str:
-        """The id of the trace at hand, or a new one of the same form where nothing is exported."""
-        context = trace.get_current_span().get_span_context()
-        return f"{context.trace_id:032x}" if context.is_valid else secrets.token_hex(16)
+    @contextmanager
+    def streaming(self, kind: str) -> Iterator[None]:
+        """Count a connection that waits for events: sse or websocket."""
+        open_ = self.streams.labels(kind)
+        open_.inc()
+        try:
+            yield
+        finally:
+            open_.dec()
 
     def answered(self, made: Answer, *, cost_usd: float) -> None:
         """Count an answer that was given."""
         outcome = "refused" if made.reason else "abstained" if made.abstained else "answered"
         self.answers.labels("cached" if "cached" in made.flags else outcome).inc()
-        self.tokens.labels(made.model, "read").inc(made.usage.prompt_tokens)
-        self.tokens.labels(made.model, "written").inc(made.usage.completion_tokens)
-        self.cost.labels(made.model).inc(cost_usd)
+        if made.model:  # none was asked for a refusal
+            self.tokens.labels(made.model, "read").inc(made.usage.prompt_tokens)
+            self.tokens.labels(made.model, "written").inc(made.usage.completion_tokens)
+            self.cost.labels(made.model).inc(cost_usd)
         for step, took in made.timings_ms.items():
             self.steps.labels(step).observe(took / 1000)
-        if made.hits:
+        if made.hits and "cached" not in made.flags:
             self.scores.observe(made.hits[0].score)
 
     def failed(self, error: str) -> None:
@@ -83,31 +113,25 @@ class Observer:
         self.answers.labels("failed").inc()
         self.errors.labels(error).inc()
 
+    def asked(self, route: str, method: str, status: int, took_s: float) -> None:
+        """Count a request; `route` is a template, never the path itself."""
+        self.requests.labels(route, method if method in METHODS else "other", str(status)).inc()
+        self.seconds.labels(route).observe(took_s)
+
     def text(self) -> bytes:
         """All metrics as Prometheus reads them."""
         return generate_latest(self.registry)
 
 
-class Counted:
-    """ASGI middleware: a request id on every answer, and every request counted by its route."""
+class _CacheCollector(Collector):
+    """What the answer cache, which counts by itself, found and did not find."""
 
-    def __init__(self, app: Callable[..., object], observer: Observer) -> None:
-        self.app, self._observer = app, observer
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
 
-    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
-        """Pass on, count."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)  # type: ignore[misc]
-            return
-        began = time.perf_counter()
-        scope.setdefault("state", {})["request_id"] = id_ = secrets.token_hex(8)
-
-        async def sending(message) -> None:  # type: ignore[no-untyped-def]
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", id_.encode())]
-                route = getattr(scope.get("route"), "path", "none")
-                self._observer.requests.labels(route, scope["method"], str(message["status"])).inc()
-                self._observer.seconds.labels(route).observe(time.perf_counter() - began)
-            await send(message)
-
-        await self.app(scope, receive, sending)  # type: ignore[misc]
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        found = CounterMetricFamily("ragkeep_cache_lookups", "Lookups in the answer cache", labels=["outcome"])
+        cache = self._observer.cache
+        found.add_metric(["hit"], cache.hits if cache else 0)
+        found.add_metric(["miss"], cache.misses if cache else 0)
+        yield found

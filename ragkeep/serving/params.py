@@ -110,7 +110,10 @@ class MemoryParams:
 
 @dataclass(frozen=True, slots=True)
 class ServeParams:
-    """How `ragkeep serve` runs. Any other host than loopback needs `auth`, or keys made with `ragkeep keys create`."""
+    """How `ragkeep serve` runs. Any other host than loopback needs `auth`, or keys made with `ragkeep keys create`.
+
+    `mlflow_traces` is the share of answers, 0 to 1, that MLflow gets as traces; needs the extra [mlflow] above 0.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -120,10 +123,12 @@ class ServeParams:
     catalog: CatalogParams = CatalogParams()
     queue: QueueParams = QueueParams()
     memory: MemoryParams = MemoryParams()
+    mlflow_traces: float = 0.0
 
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "port": (0, 65_535),
+    "mlflow_traces": (0, 1),
     "limits.key_per_minute": (0, 10**6),
     "limits.workspace_per_minute": (0, 10**6),
     "budgets.warn_at": (0, 1),

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import re
 import time
 from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response, WebSocket, WebSocketDisconnect
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from .. import tracing
 from ..answer import Asked
 from ..errors import NotFound, RagkeepError, RequestError
 from ..interactions import clicked, corrected, impressions, voted
 from ..mmr import diverse
 from ..types import Interaction
-from .auth import needs
+from . import context
+from .auth import GuardedRoute, needs
 from .principal import Principal
 from .runs import Event, Run
 from .schemas import (
@@ -24,26 +28,24 @@ from .schemas import (
     ChatBody,
     FeedbackBody,
     FeedbackOut,
+    RerankBody,
+    RerankOut,
     SearchBody,
     SearchOut,
     SeedBody,
+    SeedContext,
     SeedOut,
     found_of,
 )
 from .server import Server, at
-from .streams import EventStream, answer_stream
+from .streams import EventStream, answer_stream, described
 
-router = APIRouter()
+EVENTS = ("start", "sources", "token", "done", "error")
+router = APIRouter(route_class=GuardedRoute)
 Reader = Annotated[Principal, Depends(needs("reader"))]
-STREAM: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The answer, or with `stream` its events: start, sources, token, done or error",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-    }
-}
 
 
-@router.post("/v1/chat", response_model=AnswerOut, responses=STREAM)
+@router.post("/v1/chat", response_model=AnswerOut, responses=described(*EVENTS))
 async def chat(request: Request, body: ChatBody, who: Reader) -> Response | dict[str, Any]:
     """Answer a question from a workspace's documents, with citations."""
     server = at(request)
@@ -51,10 +53,10 @@ async def chat(request: Request, body: ChatBody, who: Reader) -> Response | dict
     run = await server.chat.start(body, who)
     if body.stream:
         return EventStream(answer_stream(run))
-    return await _whole(request, run)
+    return await whole(request, run)
 
 
-async def _whole(request: Request, run: Run) -> dict[str, Any]:
+async def whole(request: Request, run: Run) -> dict[str, Any]:
     """Wait for the last event; a client that goes away ends the work. Raises RequestError for an error event."""
     waiting = asyncio.ensure_future(_last(run))
     try:
@@ -93,10 +95,8 @@ async def _last(run: Run) -> Event:
 @router.post("/chat", response_model=SeedOut)
 async def seed_chat(request: Request, body: SeedBody, who: Reader) -> dict[str, Any]:
     """Answer a question, in the shortest form."""
-    context = body.context if isinstance(body.context, dict) else {"workspace": body.context or "default"}
-    asked = ChatBody(
-        message=body.message, workspace=context.get("workspace", "default"), session=context.get("session"), stream=False
-    )
+    context = body.context if isinstance(body.context, SeedContext) else SeedContext(workspace=body.context or "default")
+    asked = ChatBody(message=body.message, workspace=context.workspace, session=context.session, stream=False)
     made: Any = await chat(request, asked, who)
     usage = made["usage"]
     return {
@@ -105,7 +105,7 @@ async def seed_chat(request: Request, body: SeedBody, who: Reader) -> dict[str, 
     }  # fmt: skip
 
 
-@router.get("/v1/chat/{answer_id}/events", responses=STREAM, response_model=None)
+@router.get("/v1/chat/{answer_id}/events", responses=described(*EVENTS), response_model=None)
 async def resume(
     request: Request,
     answer_id: str,
@@ -115,8 +115,8 @@ async def resume(
 ) -> Response:
     """Read an answer's events on from the last one that came through."""
     run = at(request).chat.find(answer_id, who)
-    number = (last_event_id or "").rpartition(":")[2]
-    return EventStream(answer_stream(run, int(number) if number.isascii() and number.isdigit() else after))
+    number = re.search(r":(\d{1,9})$", last_event_id or "", re.ASCII)
+    return EventStream(answer_stream(run, int(number[1]) if number else after))
 
 
 @router.delete("/v1/chat/{answer_id}", status_code=204)
@@ -149,6 +149,20 @@ async def search(request: Request, body: SearchBody, who: Reader) -> dict[str, A
         "hits": [found_of(n, hit) for n, hit in enumerate(hits, 1)],
         "seconds": round(time.perf_counter() - began, 6),
     }
+
+
+@router.post("/v1/rerank", response_model=RerankOut)
+async def rank(request: Request, body: RerankBody, who: Reader) -> dict[str, Any]:
+    """Score texts against a question, by the release's cross-encoder, or by its embedder's cosine without one."""
+    server = at(request)
+    await server.admit(who)
+    assistant = server.champion.assistant
+    if assistant.reranker is not None:
+        scores = await asyncio.to_thread(assistant.reranker.score, body.query, body.texts)
+        return {"model": assistant.reranker.name, "scores": [float(score) for score in scores]}
+    vector = await assistant.embed_query(body.query)
+    vectors = await asyncio.to_thread(assistant.embedder.embed, body.texts, role="passage")
+    return {"model": assistant.embedder.name, "scores": [float(score) for score in vectors @ vector]}
 
 
 @router.post("/v1/feedback", response_model=FeedbackOut, status_code=202)
@@ -204,7 +218,7 @@ async def explain(request: Request, answer_id: str, who: Reader) -> dict[str, An
 
 
 @router.websocket("/v1/chat/ws")
-async def chat_socket(socket: WebSocket, who: Reader) -> None:
+async def chat_socket(socket: WebSocket, _who: Reader) -> None:
     """Speak as `POST /v1/chat` does, over one connection: ask, cancel, resume."""
     await socket.accept()
     server: Server = socket.app.state.server
@@ -217,18 +231,19 @@ async def chat_socket(socket: WebSocket, who: Reader) -> None:
 
     try:
         while True:
-            said = await socket.receive_json()
+            words = await socket.receive_text()
             try:
-                run, after = await _said(server, said, who)
-            except (RagkeepError, ValidationError, ValueError, TypeError, KeyError, AttributeError) as error:
-                code, message = getattr(error, "code", "bad_request"), str(error)
-                await socket.send_json({"type": "error", "code": code, "message": message[:500]})
+                who = await server.auth.identify(socket)  # again: a key that was revoked since counts for nothing
+                who.require_scope("chat")
+                run, after = await _said(server, _parsed(words), who)
+            except RagkeepError as error:
+                await socket.send_json(_refused(getattr(error, "code", type(error).__name__), str(error)))
                 continue
             if run:
                 task = asyncio.create_task(show(run, after))
                 readers.add(task)
                 task.add_done_callback(readers.discard)
-    except (WebSocketDisconnect, RuntimeError, ValueError):
+    except (WebSocketDisconnect, RuntimeError, KeyError):  # it went away, also while it was told something, or sent bytes
         pass
     finally:
         for task in readers:
@@ -236,18 +251,44 @@ async def chat_socket(socket: WebSocket, who: Reader) -> None:
         await asyncio.gather(*readers, return_exceptions=True)
 
 
-async def _said(server: Server, said: Any, who: Principal) -> tuple[Run | None, int]:
+def _parsed(words: str) -> dict[str, Any]:
+    """What a client says. Raises BadMessage."""
+    try:
+        said = json.loads(words)
+    except (ValueError, TypeError, RecursionError):
+        raise BadMessage("that is no JSON: send one object a message") from None
+    if not isinstance(said, dict):
+        raise BadMessage("send an object with type: ask, cancel or resume")
+    return said
+
+
+class BadMessage(RequestError):
+    """A message on a WebSocket that says nothing."""
+
+
+def _refused(code: str, message: str) -> dict[str, Any]:
+    return {"type": "error", "code": code, "message": message[:500].encode("utf-8", "replace").decode()}
+
+
+async def _said(server: Server, said: dict[str, Any], who: Principal) -> tuple[Run | None, int]:
     """Do what a client says on a WebSocket; return the run to show, and from where."""
-    kind = said.pop("type")
+    kind = said.pop("type", None)
     if kind == "ask":
-        body = TypeAdapter(ChatBody).validate_python(said)
-        who.enter(body.workspace)
+        try:
+            body = ChatBody.model_validate(said)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadMessage(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
         await server.admit(who, body.workspace)
-        return await server.chat.start(body, who), 0
-    run = server.chat.find(str(said["answer_id"]), who)
+        with tracing.entered("") as trace:  # a connection may last for days: each question is a trace of its own
+            context.bind(trace_id=trace)
+            return await server.chat.start(body, who), 0
+    if kind not in ("cancel", "resume"):
+        raise BadMessage("type must be ask, cancel or resume")
+    run, after = server.chat.find(str(said.get("answer_id")), who), said.get("after", 0)
     if kind == "cancel":
         run.cancel()
         return None, 0
-    if kind == "resume":
-        return run, int(said.get("after", 0))
-    raise ValueError(f"unknown type {kind!r}: ask, cancel or resume")
+    if type(after) is not int or after < 0:
+        raise BadMessage("after must be the number of the last event that came, 0 or more")
+    return run, after

@@ -15,12 +15,12 @@ from ..errors import Forbidden, NotFound
 from ..types import Chunk, DocumentRecord
 from ..types import Query as StoreQuery
 from ..types import Workspace as WorkspaceRecord
-from .auth import needs
+from .auth import GuardedRoute, needs
 from .principal import ALL, Principal
 from .schemas import Body, Workspace
 from .server import at
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 Reader = Annotated[Principal, Depends(needs("reader"))]
 Writer = Annotated[Principal, Depends(needs("writer", scope="documents"))]
 Looker = Annotated[Principal, Depends(needs("reader", scope="documents"))]

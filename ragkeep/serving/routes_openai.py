@@ -12,53 +12,68 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from ..errors import NotFound, RequestError
 from ..types import Message
-from .auth import needs
+from .auth import GuardedRoute, needs
 from .chat import ANY
 from .principal import Principal
-from .routes_chat import RunFailed
+from .routes_chat import whole
 from .runs import Run
-from .schemas import ChatBody, SamplingBody
+from .schemas import ChatBody, Taken, Workspace, question
 from .server import at
-from .streams import EventStream
+from .streams import EventStream, described
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 Reader = Annotated[Principal, Depends(needs("reader"))]
 EMBED_MANY = 2048
 
 
-class Turn(BaseModel):
+class Part(Taken):
+    """A part of a message; what is no text is not read."""
+
+    model_config = ConfigDict(extra="ignore")
+    type: str
+    text: str = ""
+
+
+class Turn(Taken):
     """One message; content may come in parts, of which text counts."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[dict[str, Any]] | None = None
+    content: str | list[Part] | None = None
 
     @property
     def text(self) -> str:
         """The message's text."""
         if isinstance(self.content, list):
-            return "\n".join(str(part.get("text", "")) for part in self.content if part.get("type") == "text")
+            return "\n".join(part.text for part in self.content if part.type == "text")
         return self.content or ""
 
 
-class Completion(BaseModel):
+class StreamOptions(Taken):
+    """What a stream ends with."""
+
+    model_config = ConfigDict(extra="ignore")
+    include_usage: bool = False
+
+
+class Completion(Taken):
     """A chat completion, as OpenAI's clients send it; what is not listed is ignored, as other servers do."""
 
     model_config = ConfigDict(extra="ignore")
     model: str = ANY
     messages: Annotated[list[Turn], Field(min_length=1, max_length=1000)]
-    stream: bool | None = False
-    stream_options: dict[str, Any] | None = None
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     stop: str | list[str] | None = None
-    n: Annotated[int, Field(ge=1)] | None = 1
-    workspace: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")] = "default"
+    n: Annotated[int, Field(ge=1)] = 1
+    workspace: Workspace = "default"
 
 
 class BadRequest(RequestError):
@@ -70,23 +85,21 @@ class BadRequest(RequestError):
 
 def body_of(asked: Completion) -> tuple[ChatBody, tuple[Message, ...]]:
     """The last question, and what was said before it. Raises BadRequest."""
-    if (asked.n or 1) != 1:
+    if asked.n != 1:
         raise BadRequest("n must be 1: there is one answer")
     turns = [turn for turn in asked.messages if turn.text.strip()]
     if not turns or turns[-1].role != "user":
         raise BadRequest("the last message must be the user's question")
     said = tuple(Message(turn.role, turn.text) for turn in turns[:-1] if turn.role in ("user", "assistant"))
     stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop
-    sampling = SamplingBody(
-        temperature=asked.temperature,
-        top_p=asked.top_p,
-        max_tokens=asked.max_completion_tokens or asked.max_tokens,
-        stop=stop,
-    )
-    return ChatBody(message=turns[-1].text, workspace=asked.workspace, model=asked.model, sampling=sampling), said
+    sampling = {
+        "temperature": asked.temperature, "top_p": asked.top_p, "stop": stop,
+        "max_tokens": asked.max_completion_tokens or asked.max_tokens,
+    }  # fmt: skip
+    return question(message=turns[-1].text, workspace=asked.workspace, model=asked.model, sampling=sampling), said
 
 
-@router.post("/chat/completions")
+@router.post("/chat/completions", responses=described())
 async def completions(request: Request, asked: Completion, who: Reader) -> Any:
     """Answer the last question from the documents; `sources` and `citations` come beside OpenAI's fields."""
     server = at(request)
@@ -96,7 +109,7 @@ async def completions(request: Request, asked: Completion, who: Reader) -> Any:
     run = await server.chat.start(body, who, history=said)
     if asked.stream:
         return EventStream(_chunks(run, asked))
-    made = await _finished(run)
+    made = await whole(request, run)
     message = {"role": "assistant", "content": made["text"], "refusal": None}
     return {
         **_head(run, asked, "chat.completion"),
@@ -112,15 +125,6 @@ def _head(run: Run, asked: Completion, kind: str) -> dict[str, Any]:
 def _usage(made: dict[str, Any]) -> dict[str, int]:
     usage = made["usage"]
     return {**usage, "total_tokens": usage["prompt_tokens"] + usage["completion_tokens"]}
-
-
-async def _finished(run: Run) -> dict[str, Any]:
-    async with aclosing(run.read()) as events:
-        async for event in events:
-            last = event
-    if last.name == "error":
-        raise RunFailed(last.data["code"], last.data["message"])
-    return last.data
 
 
 async def _chunks(run: Run, asked: Completion) -> AsyncGenerator[bytes, None]:
@@ -143,27 +147,28 @@ async def _chunks(run: Run, asked: Completion) -> AsyncGenerator[bytes, None]:
             elif event.name == "done":
                 made = event.data
                 yield chunk({}, "stop", sources=made["sources"], citations=made["citations"], answer_id=run.id)
-                if (asked.stream_options or {}).get("include_usage"):
+                if asked.stream_options.include_usage:
                     yield b"data: %s\n\n" % orjson.dumps({**head, "choices": [], "usage": _usage(made)})
     yield b"data: [DONE]\n\n"
 
 
-class Embeddings(BaseModel):
+class Embeddings(Taken):
     """Texts to vectors, as OpenAI's clients ask for them. `input_type` "query" takes the model's question prefix."""
 
     model_config = ConfigDict(extra="ignore")
     model: str = ANY
     input: str | Annotated[list[str], Field(min_length=1, max_length=EMBED_MANY)]
-    encoding_format: Literal["float", "base64"] | None = "float"
+    encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
     input_type: Literal["query", "passage"] = "passage"
+    workspace: Workspace = "default"
 
 
 @router.post("/embeddings")
 async def embeddings(request: Request, asked: Embeddings, who: Reader) -> Any:
     """Embed texts with the release's embedder; vectors have unit length."""
     server = at(request)
-    await server.admit(who, "default")
+    await server.admit(who, asked.workspace)
     embedder = server.champion.assistant.embedder
     if asked.dimensions not in (None, embedder.dim):
         raise BadRequest(f"this embedder's vectors have {embedder.dim} dimensions")

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 
 from ..errors import AlreadyExists
 from ..files import read_json, read_rows
 from ..releases import all_releases, history, pointer
-from .auth import needs, needs_ops
+from .auth import GuardedRoute, needs, needs_ops
 from .moves import move
 from .principal import Principal
 from .schemas import Body
 from .series import series
 from .server import Server, at
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 Reader = Annotated[Principal, Depends(needs("reader"))]
 Watcher = Annotated[Principal, Depends(needs_ops("reader"))]
 Operator = Annotated[Principal, Depends(needs_ops("admin"))]
@@ -31,7 +30,8 @@ Admin = Annotated[Principal, Depends(needs("admin", scope="admin"))]
 @router.get("/me")
 async def me(request: Request, who: Reader) -> dict[str, Any]:
     """Say who asks, with which rights, and how much of the budget is used."""
-    spent = await asyncio.to_thread(at(request).chat.budgets.spent, who.user, "default")
+    rooms = ["default"] if who.may("reader", "default") else sorted(who.roles)[:1]
+    spent = await asyncio.to_thread(at(request).chat.budgets.spent, who.user, rooms[0])
     return {
         "user": who.user, "roles": dict(who.roles), "scopes": sorted(who.scopes), "spent": [asdict(row) for row in spent],
     }  # fmt: skip
@@ -165,7 +165,7 @@ class KeyBody(Body):
     name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     scopes: Annotated[list[str], Field(min_length=1, max_length=10)]
     workspaces: Annotated[dict[str, Literal["reader", "writer", "admin"]], Field(min_length=1, max_length=100)]
-    expires_at: datetime | None = None
+    expires_at: AwareDatetime | None = None
 
 
 @router.get("/keys")

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import uvicorn
+from fastapi import FastAPI
 
+from .. import __version__, tracing
 from ..config import Params, Paths
 from ..errors import ConfigError, RagkeepError
 from ..releases import last_pointer
 from ..types import Release
 from .app import create_app
-from .loopback import check_bind, is_loopback, mask_logs, welcome
+from .connections import JSON_BYTES, PatientProtocol
+from .logs import configure
+from .loopback import check_bind, is_loopback, welcome
 from .moves import move
 
 STOP_S = 10
@@ -31,16 +32,25 @@ def run(paths: Paths, params: Params, *, host: str | None, port: int | None) -> 
     params = replace(params, serve=serve)
     check_bind(serve.host, configured=serve.auth.configured or _has_keys(paths))
     listening = _listen(serve.host, serve.port)
-    logs()
+    configure()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app = create_app(paths, params, reject=Rejecting(paths))
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, ws="websockets-sansio",
-        timeout_graceful_shutdown=STOP_S,
-    )  # fmt: skip
-    server = _Server(config, told=lambda: _welcome(app, serve.host, listening))
-    server.run(sockets=[listening])
+    server = _Server(configured(app), told=lambda: _welcome(app, serve.host, listening))
+    stop = tracing.start(__version__)
+    try:
+        server.run(sockets=[listening])
+    finally:
+        stop()
     if not server.came_up:
         raise SystemExit(3)
+
+
+def configured(app: FastAPI, *, port: int = 0) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
+        app, port=port, http=PatientProtocol, ws="websockets-sansio", ws_max_size=JSON_BYTES, log_config=None,
+        access_log=False, server_header=False, timeout_graceful_shutdown=STOP_S,
+    )  # fmt: skip
 
 
 class _Server(uvicorn.Server):
@@ -110,29 +120,3 @@ class Rejecting:
         if now.previous is None:
             raise RagkeepError(f"release {release.number} does not come up, and there is none before it: {reason}")
         await move(self._paths, "rollback", reason=f"the server could not bring it up: {reason}"[:500])
-
-
-class _Json(logging.Formatter):
-    """A record as a line of JSON."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Write time, level, logger, message and, of an exception, its kind and traceback."""
-        said = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage(),
-        }  # fmt: skip
-        if record.exc_info:
-            said["error"] = self.formatException(record.exc_info)
-        return json.dumps(said, ensure_ascii=False)
-
-
-def logs() -> None:
-    """Write logs as lines of JSON on stderr, without secrets."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Json())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    mask_logs()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)

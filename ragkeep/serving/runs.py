@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 GRACE_S = 0.5
+FIRST_S = 1.0
+"""How long the first reader may take to come: one whose client has gone already never does."""
 KEPT_S = 600.0
 KEPT = 1000
 
@@ -92,7 +94,11 @@ class Run:
     def _leave(self) -> None:
         self.readers -= 1
         if not self.readers and not self.ended:
-            self._leaving = asyncio.get_running_loop().call_later(GRACE_S, self.cancel)
+            self.leave(GRACE_S)
+
+    def leave(self, seconds: float) -> None:
+        """Stop the work where nobody comes to read within so many seconds."""
+        self._leaving = asyncio.get_running_loop().call_later(seconds, self.cancel)
 
 
 class Runs:
@@ -106,6 +112,7 @@ class Runs:
         self._forget()
         run = self._runs[id_] = Run(id_, owner)
         run.task = asyncio.create_task(self._work(run, work), name=f"answer {id_}")
+        run.leave(FIRST_S)
         return run
 
     def find(self, id_: str, owner: str) -> Run | None:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from fastapi.exceptions import RequestValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from ..config import AnswerParams
 from ..types import Answer, Citation, Hit, Mode, Sampling
@@ -16,7 +25,30 @@ Text = Annotated[str, StringConstraints(max_length=32_000)]
 Filters = dict[Literal["language", "source", "kind", "uri"], Annotated[str, StringConstraints(max_length=2000)]]
 
 
-class Body(BaseModel):
+class Taken(BaseModel):
+    """What callers send: null says the same as leaving a key out, where it may be left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, said: Any) -> Any:
+        if not isinstance(said, dict):
+            return said
+        free = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {key: value for key, value in said.items() if value is not None or key not in free}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Describe it so."""
+        made = handler.resolve_ref_schema(handler(core_schema))
+        needed = made.get("required", [])
+        for name, kind in made.get("properties", {}).items():
+            if name not in needed and {"type": "null"} not in kind.get("anyOf", []):
+                known = {key: kind.pop(key) for key in ("title", "description", "default") if key in kind}
+                made["properties"][name] = {"anyOf": [kind, {"type": "null"}], **known}
+        return made
+
+
+class Body(Taken):
     """A body whose unknown keys are refused: a misspelt one must not be taken for left out."""
 
     model_config = ConfigDict(extra="forbid")
@@ -61,11 +93,26 @@ class ChatBody(Body):
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
 
 
+def question(**said: Any) -> ChatBody:
+    """Make a question of what came in another form. Raises RequestValidationError."""
+    try:
+        return ChatBody(**said)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from None
+
+
+class SeedContext(Body):
+    """Where a question belongs."""
+
+    workspace: Workspace = "default"
+    session: Id | None = None
+
+
 class SeedBody(Body):
     """The short form of a question: `context` is the workspace, or {"workspace", "session"}."""
 
     message: Question
-    context: Workspace | dict[Literal["workspace", "session"], Id] | None = None
+    context: Workspace | SeedContext | None = None
 
 
 class SearchBody(Body):
@@ -77,6 +124,20 @@ class SearchBody(Body):
     mode: Mode = "hybrid"
     filters: Filters = {}
     mmr: bool = False
+
+
+class RerankBody(Body):
+    """Texts to be ordered by how well each answers a question."""
+
+    query: Question
+    texts: Annotated[list[Text], Field(min_length=1, max_length=200)]
+
+
+class RerankOut(BaseModel):
+    """A score for each text, in the order given; `model` is the cross-encoder, or the embedder where there is none."""
+
+    model: str
+    scores: list[float]
 
 
 class FeedbackBody(Body):
@@ -191,6 +252,7 @@ class ErrorDetail(BaseModel):
     code: str
     message: str
     request_id: str
+    trace_id: str = ""
 
 
 class ErrorOut(BaseModel):

@@ -19,7 +19,7 @@ from ..cache import AnswerCache
 from ..catalogs import open_catalog
 from ..config import Params, Paths
 from ..database import Database
-from ..errors import ConfigError, Forbidden, RagkeepError, ReleaseError
+from ..errors import ConfigError, Forbidden, RagkeepError, ReleaseError, TooMany
 from ..files import read_rows
 from ..interactions import InteractionLog, impressions, read
 from ..limits import RateLimits
@@ -28,10 +28,12 @@ from ..memory import open_memory, session_name
 from ..queues import open_queue
 from ..types import DocumentRecord, Release
 from ..uploads import Uploads
+from . import context
 from .auth import Auth, open_auth
 from .chat import ANY, Chat
 from .explain import explain_answer
 from .follow import Champion
+from .mlflow_traces import MlflowTraces, tracking_uri
 from .observe import Observer
 from .principal import Principal
 
@@ -57,13 +59,19 @@ class Server:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    async def admit(self, who: Principal, workspace: str) -> None:
-        """Let a request in. Raises Forbidden, TooMany."""
-        who.enter(workspace)
-        if self.limits.shared:
-            await asyncio.to_thread(self.limits.check, who.user, workspace)
-        else:
-            self.limits.check(who.user, workspace)
+    async def admit(self, who: Principal, workspace: str = "") -> None:
+        """Let a request in, of a workspace or ("") of none. Raises Forbidden, TooMany."""
+        if workspace:
+            who.enter(workspace)
+            context.bind(workspace=workspace)
+        try:
+            if self.limits.shared:
+                await asyncio.to_thread(self.limits.check, who.user, workspace)
+            else:
+                self.limits.check(who.user, workspace)
+        except TooMany:
+            self.observer.limited.inc()
+            raise
 
     def models(self) -> list[str]:
         """What a client may ask for."""
@@ -87,6 +95,9 @@ class Server:
                 self.observer.queue.labels("dead").set(depth.dead)
             except RagkeepError as error:  # the queue is away: it is asked again
                 log.error("uploads wait: %s", error)
+                did = False
+            except Exception:  # whatever it is: uploads are read on
+                log.exception("uploads wait")
                 did = False
             if not did:
                 self.wake.clear()
@@ -142,6 +153,11 @@ class Server:
         self.observer.live.set(view.chunks)
         return replace(assistant, live=view)
 
+    def gauge(self) -> None:
+        """Read what is measured only when it is asked for."""
+        self.observer.logging.set(float(self.chat.log.healthy))
+        self.observer.rejected.set(float(self.champion.rejected is not None))
+
     def health(self) -> dict[str, Any]:
         """What works and what does not: ok, degraded (answers are given all the same) or down (none are)."""
         try:
@@ -174,16 +190,18 @@ def at(connection: HTTPConnection) -> Server:
 
 
 @asynccontextmanager
-async def running(paths: Paths, params: Params, *, reject: Reject | None = None) -> AsyncIterator[Server]:
+async def running(
+    paths: Paths, params: Params, observer: Observer, *, reject: Reject | None = None
+) -> AsyncIterator[Server]:
     """Open a server's parts, follow the champion, and close all in the end.
 
     Raises Busy where another server of this project runs (the interaction log has one writer).
     """
-    observer = Observer()
     database = Database(paths.serving)
     live = LiveDocuments(paths.cache / "live")
     cached = params.answer.cache
     cache = AnswerCache(threshold=cached.threshold, size=cached.size) if cached.size else None
+    observer.cache = cache
     holder: list[Server] = []
 
     def load(release: Release) -> Assistant:
@@ -201,7 +219,8 @@ async def running(paths: Paths, params: Params, *, reject: Reject | None = None)
     with InteractionLog(paths.interactions) as interactions:
         memory = open_memory(params.serve.memory, paths)
         budgets = Budgets(database, params.serve.budgets, prices=price_table(params.answer.generators))
-        chat = Chat(champion, interactions, memory, budgets, observer, cache=cache)
+        traces = open_traces(paths, params, observer)
+        chat = Chat(champion, interactions, memory, budgets, observer, cache=cache, traces=traces)
         uploads = Uploads(
             paths, params, catalog=open_catalog(params.serve.catalog, paths.serving),
             queue=open_queue(params.serve.queue, paths.serving), live=live, changed=lambda: holder[0].refresh(),
@@ -222,9 +241,18 @@ async def running(paths: Paths, params: Params, *, reject: Reject | None = None)
                 task.cancel()
             await asyncio.gather(*server.tasks, return_exceptions=True)
             await chat.runs.stop()
+            if traces:
+                await asyncio.to_thread(traces.close)
             with contextlib.suppress(Exception):
                 await memory.close()
             database.close()
+
+
+def open_traces(paths: Paths, params: Params, observer: Observer) -> MlflowTraces | None:
+    """Send answers to MLflow, where params.yaml asks for it. Raises MissingExtra."""
+    share = params.serve.mlflow_traces
+    counted = lambda outcome: observer.mlflow.labels(outcome).inc()  # noqa: E731
+    return MlflowTraces(share, tracking_uri(paths.state), counted=counted) if share else None
 
 
 def require_project(paths: Paths) -> None:

@@ -17,6 +17,14 @@ HEARTBEAT_S = 15.0
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
+def described(*names: str) -> dict[int | str, dict[str, Any]]:
+    """A stream of events for the OpenAPI description: the schema is that of one event."""
+    event = {"data": {"type": "string", "description": "JSON"}, "id": {"type": "string"}, "event": {"enum": [*names]}}
+    of_one = {"type": "object", "properties": event if names else {"data": event["data"]}, "required": ["data"]}
+    content = {"text/event-stream": {"schema": of_one}}
+    return {200: {"description": "The answer, or with `stream` its events", "content": content}}
+
+
 def sse(run: Run, event: Event) -> bytes:
     """One event as text/event-stream has it; its id is <answer>:<number>."""
     return b"id: %s:%d\nevent: %s\ndata: %s\n\n" % (

@@ -3,6 +3,8 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +148,11 @@ def test_all_cores_are_used_that_may_be(monkeypatch: pytest.MonkeyPatch, tmp_pat
     for said, cores in (("max 100000", 1024), ("150000 100000", 2), ("", 1024)):
         (tmp_path / "cpu.max").write_text(said)
         assert openvino._quota(tmp_path / "cpu.max") == cores
+
+
+def test_threads_that_share_it_get_their_own_vectors(minilm: OpenVINOEmbedder) -> None:
+    asked = [[f"What is number {n}?"] if n % 2 else [f"{'long ' * m}text {n}" for m in range(9)] for n in range(24)]
+    alone = [minilm.embed(texts, role="query") for texts in asked]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(partial(minilm.embed, role="query"), asked * 3))
+    assert all(np.array_equal(one, other) for one, other in zip(alone * 3, together, strict=True))

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from ragkeep.config import Paths, load_params
 from ragkeep.serving.app import create_app
 from ragkeep.serving.principal import ALL, LOCAL, SCOPES
+from ragkeep.serving.run import configured
 from tests.serving.published import project, publish
 
 
@@ -44,8 +45,7 @@ class Served:
 def serve(paths: Paths) -> Iterator[Served]:
     """Run a project's server on a free port in a thread, and stop it."""
     app = create_app(paths, load_params(paths.params))
-    config = uvicorn.Config(app, port=0, log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=5)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(configured(app))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 60

@@ -21,13 +21,13 @@ DOCUMENTS = {
 SECRETS = {"vault/codes.md": "# Codes\n\nThe canary code of the vault is xyzzy-4711.\n"}
 
 
-def project(root: Path, **serve: object) -> Paths:
-    """Lay out params.yaml; `serve` is its section of that name."""
+def project(root: Path, *, cache: int = 0, **serve: object) -> Paths:
+    """Lay out params.yaml; `cache` answers are kept, `serve` is its section of that name."""
     root.mkdir(parents=True, exist_ok=True)
     raw = {
         "sources": [{"name": "manual", "path": "."}],
         "embed": {"backend": "hash"},
-        "answer": {"min_support": 0.2, "cache": {"size": 0}},
+        "answer": {"min_support": 0.2, "cache": {"size": cache}},
         "serve": serve,
     }
     (root / "params.yaml").write_text(yaml.safe_dump(raw))

@@ -181,3 +181,10 @@ def test_over_a_websocket_the_same_events_come(served: Served) -> None:
         assert "yearly" in found[-1]["text"]
         socket.send("rubbish")
         socket.send(json.dumps({"type": "dance"}))
+
+
+def test_texts_are_scored_against_a_question(client: httpx.Client) -> None:
+    body = {"query": "pumps are serviced", "texts": ["lids are blue", "pumps are serviced yearly"]}
+    found = client.post("/v1/rerank", json=body).json()
+    assert found["scores"][1] > found["scores"][0]
+    assert found["model"] == "hash"

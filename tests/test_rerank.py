@@ -1,0 +1,72 @@
+"""A second look at the best hits: where it pays, in time, or not at all."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ragkeep.config import RerankParams
+from ragkeep.errors import ProviderAway
+from ragkeep.ports import Reranker
+from ragkeep.rerank import open_reranker, rerank
+from ragkeep.testing import OverlapReranker
+from ragkeep.types import Chunk, Hit
+
+PARAMS = RerankParams(backend="overlap", top=2, margin=0.3, timeout_s=0.2)
+
+
+def hits(*scored: tuple[str, float]) -> list[Hit]:
+    """Hits with these texts and scores."""
+    return [
+        Hit(Chunk(f"c{n}", "d", "u", "s", "default", text, (0, len(text)), (1, 1), "prose", "en"), score)
+        for n, (text, score) in enumerate(scored)
+    ]
+
+
+FOUND = hits(("valves are checked", 0.9), ("lids are opened", 0.85), ("pumps are serviced yearly", 0.8))
+
+
+def look(question: str, found: list[Hit], reranker: Reranker | None) -> tuple[list[str], str]:
+    best, flag = asyncio.run(rerank(question, found, reranker, PARAMS))
+    return [hit.chunk.text for hit in best], flag
+
+
+def test_the_cross_encoders_order_is_what_counts_and_only_the_top_is_kept() -> None:
+    assert look("when are pumps serviced", FOUND, OverlapReranker())[0][0] == "pumps are serviced yearly"
+    assert len(look("when are pumps serviced", FOUND, OverlapReranker())[0]) == 2
+
+
+def test_a_first_hit_that_stands_clear_is_not_looked_at_again() -> None:
+    clear = [*hits(("valves are checked", 2.0)), *FOUND[1:]]
+    assert look("when are pumps serviced", clear, OverlapReranker()) == (
+        ["valves are checked", "lids are opened"], "rerank-skipped",
+    )  # fmt: skip
+
+
+class _Slow:
+    name = "slow"
+
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        time.sleep(0.6)
+        return np.zeros(len(texts), np.float32)
+
+
+class _Away:
+    name = "away"
+
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        raise ProviderAway("no answer")
+
+
+@pytest.mark.parametrize(("reranker", "flag"), [(_Slow(), "rerank-late"), (_Away(), "rerank-failed")])
+def test_scores_that_do_not_come_leave_the_first_order_and_are_flagged(reranker: Reranker, flag: str) -> None:
+    assert look("when are pumps serviced", FOUND, reranker) == (["valves are checked", "lids are opened"], flag)
+
+
+def test_without_a_reranker_nothing_is_cut() -> None:
+    assert look("when", FOUND, None) == ([hit.chunk.text for hit in FOUND], "")
+    assert open_reranker(RerankParams()) is None
+    assert open_reranker(RerankParams(backend="overlap")) is not None
