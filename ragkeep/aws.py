@@ -43,11 +43,13 @@ def session(what: str, region: str = "") -> Any:
     return made
 
 
-def client(what: str, service: str, *, region: str = "") -> Any:
+def client(what: str, service: str, *, region: str = "", read_timeout_s: float = 30, tries: int = 3) -> Any:
     """Return a client with time-outs and few retries. Raises MissingExtra, ConfigError."""
     made = session(what, region)
     config = importlib.import_module("botocore.config").Config
-    settings = config(connect_timeout=3, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+    settings = config(
+        connect_timeout=3, read_timeout=read_timeout_s, retries={"mode": "standard", "total_max_attempts": tries}
+    )
     if service == "dynamodb":  # the resource's client takes and gives plain Python values
         return made.resource(service, config=settings).meta.client
     return made.client(service, config=settings)

@@ -51,6 +51,12 @@ QUEUES = {
     "sqlite": "ragkeep.queues.sqlite:open_queue",
     "sqs": "ragkeep.queues.sqs:open_queue",
 }
+TIERS = {
+    "sqlite": "ragkeep.memory.sqlite:open_tier",
+    "redis": "ragkeep.memory.redis:open_tier",
+    "dynamodb": "ragkeep.memory.dynamodb:open_tier",
+    "s3": "ragkeep.memory.s3:open_tier",
+}
 
 
 def load(table: dict[str, str], name: str, /, **options: Any) -> Any:

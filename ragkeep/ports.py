@@ -162,18 +162,33 @@ class VectorStore(Searcher, Protocol):
 
 
 class Memory(Protocol):
-    """What was said in a session, under a token budget: the last turns whole, what was before them as a summary."""
+    """What was said in a session, under a token budget: the last turns whole, what was before them as a summary.
+
+    `session` is named by `memory.session_name`.
+    """
+
+    @property
+    def trouble(self) -> str | None:
+        """What does not work at the moment, though nothing acknowledged is lost; None where all does."""
+        ...
 
     async def append(self, session: str, *turns: Message) -> None:
-        """Keep turns, durably on return. Safe to share between tasks."""
+        """Keep turns, durably on return. Safe to share between tasks. Raises StoreError where the disk fails."""
         ...
 
     async def recent(self, session: str) -> list[Message]:
-        """Return what is known of a session, oldest first; a summary of earlier turns is a system message at the head."""
+        """Return what is known of a session, oldest first; a summary of earlier turns is a system message at the head.
+
+        Together at most the budget. What cannot be reached or read is left out.
+        """
         ...
 
     async def forget(self, session: str) -> None:
-        """Erase a session everywhere."""
+        """Erase a session everywhere; what cannot be reached now is erased once it can, and not shown until then."""
+        ...
+
+    async def forget_all(self, scope: str) -> None:
+        """Erase all sessions of a user (`session_name(workspace, user)`) or of a workspace (`<workspace>/`), likewise."""
         ...
 
     async def close(self) -> None:

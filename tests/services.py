@@ -12,7 +12,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,11 +62,16 @@ def own_opensearch(*, nodes: int = 3, secure: bool = False) -> Iterator[Cluster]
         cluster.down(wipe=True)
 
 
-@contextmanager
-def own_postgres() -> Iterator[Server]:
+def own_postgres() -> AbstractContextManager[Server]:
     """A PostgreSQL for one test, which may kill it and bring it back."""
+    return own(postgres.SERVICE)
+
+
+@contextmanager
+def own(service: Service) -> Iterator[Server]:
+    """A server for one test, which may kill it and bring it back."""
     watch()
-    server = Server(postgres.SERVICE, session_folder() / f"own-{uuid.uuid4().hex}")
+    server = Server(service, session_folder() / f"own-{uuid.uuid4().hex}")
     try:
         with skipping_what_is_unavailable():
             server.up(0)
@@ -104,7 +109,7 @@ def stop_all() -> None:
     for state in session_folder().glob("*/cluster.json"):
         Cluster(state.parent).down(wipe=True)
     for state in session_folder().glob("own-*/server.json"):
-        Server(postgres.SERVICE, state.parent).down(wipe=True)
+        Server(postgres.SERVICE, state.parent).down(wipe=True)  # of whatever service: what is wiped is killed
     for service in (dynamodb.SERVICE, moto.SERVICE, postgres.SERVICE, redis.SERVICE, s3.SERVICE):
         Server(service, session_folder() / service.name).down(wipe=True)
     shutil.rmtree(session_folder(), ignore_errors=True)

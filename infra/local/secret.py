@@ -10,7 +10,10 @@ from .processes import replace_text
 
 
 def secret(path: Path, variable: str) -> str:
-    """Return what the file holds; a new one is filled from the environment variable, or at random."""
+    """Return what the file holds; a new one is filled from the environment variable, or at random.
+
+    At random it is letters and digits: DynamoDB Local takes no other keys, and one environment may be its and S3's.
+    """
     if not path.exists():
-        replace_text(path, (os.environ.get(variable) or secrets.token_urlsafe(18)) + "\n", mode=0o600)
+        replace_text(path, (os.environ.get(variable) or secrets.token_hex(18)) + "\n", mode=0o600)
     return path.read_text(encoding="utf-8").strip()

@@ -24,6 +24,7 @@ from ..cache import AnswerCache
 from ..errors import AlreadyExists, LogUnavailable, NotFound, RagkeepError, ServiceAway, StoreError, TooMany
 from ..generators.compare import Comparison, compare
 from ..interactions import InteractionLog, answered
+from ..memory import session_name
 from ..ports import Memory
 from ..types import Answer, Message, Usage
 from . import context
@@ -171,7 +172,7 @@ class Chat:
     @staticmethod
     def _scoped(session: str, body: ChatBody, who: Principal) -> str:
         """A session's name in memory: nobody reads another's by guessing its id."""
-        return f"{body.workspace}/{who.user}/{session}"
+        return session_name(body.workspace, who.user, session)
 
     async def _work(self, run: Run, begun: _Begun) -> None:
         """Make the answer; its steps are one part of the request's trace."""

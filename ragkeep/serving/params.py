@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -90,10 +91,21 @@ class QueueParams:
 
 @dataclass(frozen=True, slots=True)
 class MemoryParams:
-    """How much of a conversation is kept, and how long: the last turns up to `buffer_tokens`, before them a summary."""
+    """How much of a conversation is told, and where it is kept: the last turns up to `buffer_tokens`, and a summary.
 
-    buffer_tokens: int = 2000
+    `tiers` are one to three of sqlite, redis, dynamodb and s3. The first keeps a session for `hours`, one in the middle
+    for `days`, the last for good; sqlite alone is all three. Redis' password is in RAGKEEP_REDIS_PASSWORD and nowhere
+    else. `buffer_tokens` should be no more than answer.history_tokens, or turns fall between the two.
+    """
+
+    buffer_tokens: int = 1000
+    tiers: tuple[str, ...] = ("sqlite",)
     hours: float = 8.0
+    days: float = 7.0
+    redis: str = ""
+    table: str = "ragkeep-memory"
+    bucket: str = ""
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +134,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "budgets.warn_at": (0, 1),
     "memory.buffer_tokens": (0, 10**6),
     "memory.hours": (0.001, 10**6),
+    "memory.days": (0.001, 10**5),
     "queue.tries": (1, 100),
     "queue.visible_s": (1, 43_200),
 }
@@ -148,7 +161,7 @@ def numbers(params: ServeParams) -> Iterator[tuple[str, float | None, float, flo
 
 def problems(params: ServeParams) -> Iterator[str]:
     """Say what is wrong besides numbers: the key under `serve`, and what to write instead."""
-    auth, redis = params.auth, params.limits.redis
+    auth = params.auth
     if auth.issuer and not auth.audience:
         yield "auth.audience is empty: name what tokens must be made for (Cognito: the app client's id)"
     if auth.audience and not auth.issuer:
@@ -157,10 +170,24 @@ def problems(params: ServeParams) -> Iterator[str]:
         yield "auth.issuer must begin with https://, or auth.jwks must name the file of its public keys"
     if auth.jwks.startswith("http://") and not auth.jwks.startswith(("http://127.0.0.1", "http://localhost")):
         yield "auth.jwks must begin with https:// (or be a file): who can change the answer could make tokens"
-    if redis and not redis.startswith(("redis://", "rediss://")):
-        yield "limits.redis must begin with redis:// or rediss://"
-    if "@" in redis:  # not shown: it may hold a password
-        yield "limits.redis must not hold a password: set RAGKEEP_REDIS_PASSWORD"
+    for section, redis in (("limits", params.limits.redis), ("memory", params.memory.redis)):
+        if redis and not redis.startswith(("redis://", "rediss://")):
+            yield f"{section}.redis must begin with redis:// or rediss://"
+        if "@" in redis:  # not shown: it may hold a password
+            yield f"{section}.redis must not hold a password: set RAGKEEP_REDIS_PASSWORD"
+    yield from _memory_problems(params.memory)
     for section, prefix in (("catalog", params.catalog.prefix), ("queue", params.queue.prefix)):
         if not prefix.replace("-", "").isalnum() or not prefix.isascii() or len(prefix) > 64:
             yield f"{section}.prefix must be 1-64 letters, digits and '-' (it begins names at AWS)"
+
+
+def _memory_problems(params: MemoryParams) -> Iterator[str]:
+    tiers = params.tiers
+    if not 1 <= len(tiers) <= 3 or len(set(tiers)) < len(tiers):
+        yield "memory.tiers must name one to three different backends, as in [redis, dynamodb, s3]"
+    if "redis" in tiers and not params.redis:
+        yield "memory.redis is empty: name the server, as in redis://cache:6379/0"
+    if "s3" in tiers and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{2,62}", params.bucket):
+        yield "memory.bucket must name the bucket for what was said: 3-63 of a-z, 0-9, '.' and '-'"
+    if "dynamodb" in tiers and not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", params.table):
+        yield "memory.table must be 3-255 letters, digits, '_', '.' and '-' (it names a table of DynamoDB)"

@@ -24,7 +24,7 @@ from ..files import read_rows
 from ..interactions import InteractionLog, impressions, read
 from ..limits import RateLimits
 from ..live import LiveDocuments
-from ..memory import open_memory
+from ..memory import open_memory, session_name
 from ..queues import open_queue
 from ..types import DocumentRecord, Release
 from ..uploads import Uploads
@@ -122,9 +122,11 @@ class Server:
     def _sessions_with(self, record: DocumentRecord) -> set[str]:
         """The conversations whose answers showed a document."""
         return {
-            f"{one.workspace}/{one.user}/{one.session}"
+            session_name(one.workspace, one.user, one.session)
             for one in read(self.paths.interactions, skip_damaged=True)
-            if one.workspace == record.workspace and any(shown.uri == record.uri for shown in impressions(one))
+            if one.session
+            and one.workspace == record.workspace
+            and any(shown.uri == record.uri for shown in impressions(one))
         }
 
     async def erase_workspace(self, workspace: str) -> dict[str, Any]:
@@ -134,6 +136,7 @@ class Server:
             raise Forbidden("params.yaml feeds this workspace: take its sources out there, and run a night, first")
         records = await asyncio.to_thread(self.uploads.catalog.delete_workspace, workspace)
         erased = [await self._erase(record) for record in records]
+        await self.chat.memory.forget_all(f"{workspace}/")
         await asyncio.to_thread(self.auth.keys.forget_workspace, workspace)
         await asyncio.to_thread(self.refresh)
         return {"id": workspace, "status": "deleted", "documents": len(records), "erased_interactions": sum(erased)}
@@ -163,11 +166,12 @@ class Server:
         except ReleaseError as error:
             release = {"ok": False, "reason": str(error)}
         rejected = self.champion.rejected
-        trouble = self.chat.log.trouble
+        trouble, forgetful = self.chat.log.trouble, self.chat.memory.trouble
         checks = {
             "release": release,
             "newest_release": {"ok": rejected is None, "reason": rejected.reason if rejected else ""},
             "log": {"ok": trouble is None, "reason": trouble or ""},
+            "memory": {"ok": forgetful is None, "reason": forgetful or ""},
         }  # fmt: skip
         status = "down" if not release["ok"] else "ok" if all(c["ok"] for c in checks.values()) else "degraded"
         return {"status": status, "checks": checks}

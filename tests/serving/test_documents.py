@@ -1,5 +1,6 @@
 """Uploads: in the answers within seconds, in the next night, and out of everything again when they are deleted."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,37 @@ def test_a_workspace_is_made_filled_and_deleted(served: Served, client: httpx.Cl
     assert client.post("/v1/chat", json={**ASK, "workspace": room["id"]}).json()["abstained"]
     assert client.delete("/v1/workspaces/default").status_code == 403
     assert served.paths.uploads.exists()
+
+
+def remembered(served: Served, workspace: str) -> set[str]:
+    """What was asked in a workspace and is still kept in any tier of memory, or waits for one."""
+    database = served.app.state.server.chat.memory._journal._database
+    rows = [
+        *database.rows("SELECT body FROM entries WHERE session LIKE ? AND id > ''", [f"{workspace}/%"]),
+        *database.rows("SELECT body FROM pending WHERE session LIKE ?", [f"{workspace}/%"]),
+    ]
+    found = [json.loads(row["body"]) for row in rows]
+    return {turn["content"] for turn in found if turn["role"] == "user"}
+
+
+def test_conversations_go_with_the_documents_they_showed_and_with_their_workspace(
+    served: Served, client: httpx.Client
+) -> None:
+    room = client.post("/v1/workspaces", json={"name": "Blue Mill"}).json()["id"]
+    other = {"message": "How often are pumps serviced?", "stream": False}
+    document = upload(client)
+    for asked in (ASK, other, {**other, "workspace": room}):
+        client.post("/v1/chat", json=asked)
+    assert remembered(served, "default") == {ASK["message"], other["message"]}
+    client.delete(f"/v1/documents/{document['id']}")
+    assert ASK["message"] not in remembered(served, "default")
+    assert remembered(served, room) == {other["message"]}
+    client.delete(f"/v1/workspaces/{room}")
+    assert remembered(served, room) == set()
+
+
+def test_health_names_a_tier_of_memory_that_is_down(served: Served, client: httpx.Client) -> None:
+    assert client.get("/health").json()["checks"]["memory"] == {"ok": True, "reason": ""}
+    served.app.state.server.chat.memory._watched[0].fell("it took longer than 0.5 s")
+    found = client.get("/health").json()
+    assert (found["status"], found["checks"]["memory"]["reason"]) == ("degraded", "hot: it took longer than 0.5 s")
