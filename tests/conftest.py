@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+from hypothesis import settings
 
 from infra.local import dynamodb as dynamodb_starter
 from infra.local import moto as moto_starter
@@ -12,6 +13,9 @@ from infra.local import redis as redis_starter
 from infra.local import s3 as s3_starter
 from infra.local.opensearch.client import Access
 from tests import services
+
+settings.register_profile("steady", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("steady")
 
 
 def pytest_configure(config: pytest.Config) -> None:

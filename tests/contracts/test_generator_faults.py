@@ -24,7 +24,7 @@ def there(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_p
         yield made
 
 
-def failing(there: Provider, fault: str, timeout_s: float = 0.8) -> ProviderError:
+def failing(there: Provider, fault: str, timeout_s: float = 5.0) -> ProviderError:
     there.faults = [fault]
     begun = time.monotonic()
     with pytest.raises(ProviderError) as caught:
@@ -54,7 +54,7 @@ def test_what_may_pass_is_away(there: Provider, fault: str) -> None:
 
 @pytest.mark.parametrize("fault", ["hang", "silent", "trickle"])
 def test_silence_ends_in_time_however_it_is_kept(there: Provider, fault: str) -> None:
-    error = failing(there, fault)
+    error = failing(there, fault, timeout_s=0.8)
     assert isinstance(error, ProviderAway)
     assert "silent for 0.8 s" in str(error)
 

@@ -73,10 +73,10 @@ def relaying(
     """Stand before a server without TLS; where `lost` says so of a path, what was asked is done, and nothing said."""
 
     def reply(method: str, path: str, body: bytes) -> tuple[int, bytes] | None:
-        kind = "application/x-ndjson" if "/_bulk" in path else "application/json"
+        kind = "application/smile" if body.startswith(b":)\n") else "application/json"
         connection = http.client.HTTPConnection(url.rpartition("/")[2], timeout=60)
         try:
-            connection.request(method, path, body or None, {"content-type": kind})
+            connection.request(method, path, body or None, {"content-type": kind, "accept": "application/json"})
             answer = connection.getresponse()
             said = answer.read()
         finally:

@@ -139,7 +139,7 @@ def test_two_hundred_long_messages_open_and_go_on(page: Page, server: Standin) -
     page.get_by_role("button", name="Show earlier questions (170)").click()
     expect(page.locator("article.turn")).to_have_count(60)
     turn = ask(page, "one more")
-    expect(turn.get_by_label("Copy answer")).to_be_visible()
+    expect(turn.get_by_label("Copy answer")).to_be_visible(timeout=60_000)
     expect(turn.get_by_role("heading", name="one more")).to_be_in_viewport()
 
 
