@@ -368,6 +368,13 @@ class Queue(Protocol):
         """Show dead letters, the oldest first."""
         ...
 
+    def reclaim(self) -> int:
+        """Give back what the last server of this project had taken when it was killed; return how many.
+
+        Only for the start of a project's one server. A service, whose workers are many, gives it back by itself.
+        """
+        ...
+
     def redrive(self, *, workspace: str = "") -> int:
         """Put dead letters (of one workspace) back behind the others, as new; return how many."""
         ...

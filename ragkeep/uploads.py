@@ -67,6 +67,7 @@ class Uploads:
                     self.catalog.create_workspace(Workspace(workspace, workspace, "local"))
                 except AlreadyExists:  # deleted by a person, or made by another server meanwhile
                     continue
+        self.queue.reclaim()
         at = 0
         while changes := self.catalog.changes(after=at):
             for change in changes:

@@ -70,3 +70,16 @@ def test_ten_thousand_waiting_jobs_are_no_burden(tmp_path: Path) -> None:
     for _ in range(20):
         assert queue.take()
     assert time.process_time() - begin < 2
+
+
+def test_what_a_killed_server_had_taken_is_given_back_at_the_next_start(tmp_path: Path) -> None:
+    queue = SqliteQueue(Database(tmp_path / "q.sqlite"), QueueParams())
+    queue.put(Job("a", "docs", {}))
+    lost = queue.take()
+    assert lost
+    assert queue.take() is None
+    assert queue.reclaim() == 1
+    again = queue.take()
+    assert again
+    assert (again.id, again.attempt) == ("a", 1)
+    assert not queue.done(lost)

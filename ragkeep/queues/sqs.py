@@ -95,6 +95,10 @@ class SqsQueue:
             self._visible(self.letters, message["ReceiptHandle"], 0)
         return sorted(map(_dead, found), key=lambda one: one.died_at)
 
+    def reclaim(self) -> int:
+        """See ports.Queue."""
+        return 0
+
     def redrive(self, *, workspace: str = "") -> int:
         """See ports.Queue."""
         moved = 0
