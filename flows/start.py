@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ragkeep.config import Params, Paths
+from ragkeep.errors import ReleaseError
+from ragkeep.releases import pointer
 from ragkeep.stores import open_store
 from ragkeep.types import Release
 
@@ -55,11 +57,14 @@ def start(paths: Paths, params: Params, *, force: bool = False) -> dict[str, Any
         return made
 
 
-def move(paths: Paths, params: Params, action: str, **options: Any) -> Release:
-    """Promote a release or roll back, under the lease."""
+def move(paths: Paths, params: Params, action: str, *, expect: int | None = None, **options: Any) -> Release:
+    """Promote a release or roll back, under the lease. Raises ReleaseError where `expect` is not the champion."""
     from .publish import promote, recover, rollback
 
     with hold(paths.state / "lease.sqlite") as lease:
+        now = pointer(paths)
+        if expect is not None and (now is None or now.number != expect):
+            raise ReleaseError(f"the champion is {now.number if now else 'none'} and not {expect}: look again")
         store = open_store(params.index, paths)
         recover(paths, lambda: store, lease=lease)
         if action == "rollback":

@@ -70,21 +70,21 @@ async def respond(asked: Asked, assistant: Assistant, *, cache: AnswerCache | No
     Closing the iterator stops the work, the generator's upstream too. Errors of store and generator pass.
     """
     clock = _Clock()
+    searched, blocked = standalone(asked.question, asked.history), assistant.answer.blocked
     with span("guard") as here:
-        why = guard.refusal(asked.question, assistant.answer.blocked)
+        why = guard.refusal(asked.question, blocked) or guard.refusal(searched, blocked)  # a follow-up leans on more
         here.set(refused=why is not None)
     if why is not None:
         yield Answer(why, (), abstained=True, reason=why, release=str(assistant.release.number))
         return
 
-    searched = standalone(asked.question, asked.history)
     vector = await assistant.embed_query(searched)
     key = assistant.cache_key(asked)
     known = _remembered(cache, key, searched, vector) if cache is not None else None
     if known is not None:
         yield Sources(known.sources)
         yield known.text
-        yield replace(known, usage=Usage(), flags=("cached",), timings_ms=clock.stop("cache"))
+        yield replace(known, searched=searched, usage=Usage(), flags=("cached",), timings_ms=clock.stop("cache"))
         return
     clock.lap("embed")
 
@@ -107,12 +107,18 @@ async def respond(asked: Asked, assistant: Assistant, *, cache: AnswerCache | No
                 yield part
                 continue
             made = replace(
-                part, hits=tuple(found), searched=searched, release=str(assistant.release.number),
+                part, hits=_shown(part.sources, found), searched=searched, release=str(assistant.release.number),
                 flags=tuple(filter(None, (flag, *part.flags))), timings_ms=clock.stop("generate"),
             )  # fmt: skip
             if cache is not None:
                 cache.keep(key, searched, vector, made)
             yield made
+
+
+def _shown(sources: Sequence[Hit], found: Sequence[Hit]) -> tuple[Hit, ...]:
+    """What the reader saw, in its order, then what else was found: rank n is source n."""
+    seen = {hit.chunk.id for hit in sources}
+    return (*sources, *(hit for hit in found if hit.chunk.id not in seen))
 
 
 async def write(

@@ -72,7 +72,7 @@ class Assistant:
         return (
             asked.workspace, asked.rights, self.release.sha, self.release.number, live,
             self.generator_named(asked.model).name, self.prompt_sha, asked.mode, asked.k,
-            tuple(sorted(asked.filters.items())), asked.sampling, asked.history,
+            tuple(sorted(asked.filters.items())), asked.sampling, asked.trusted, content_id(repr(asked.history)),
         )  # fmt: skip
 
     async def embed_query(self, text: str) -> Vectors:

@@ -97,8 +97,9 @@ class AnswerCache:
         return None
 
     def keep(self, key: tuple[Any, ...], question: str, vector: Vectors, answer: Answer) -> None:
-        """Keep a whole, unflagged answer; anything else must not be given twice and is left out."""
-        if answer.flags or answer.reason or answer.unsupported:
+        """Keep a whole answer that went as usual; any other, or one that used tools, must not be given twice."""
+        usual = set(answer.flags) <= {"rerank-skipped"}
+        if not usual or answer.reason or answer.unsupported or answer.calls:
             return
         with self._lock:
             shelf = self._shelves.setdefault(key, _Shelf())

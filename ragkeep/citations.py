@@ -91,7 +91,9 @@ def locate(quote: str, text: str) -> tuple[int, int] | None:
     words = quote.split()
     if not words:
         return None
-    found = re.search(r"\s+".join(map(re.escape, words)), text)
+    begin = r"(?<!\w)" if re.match(r"\w", words[0]) else ""  # "10" does not stand in "2010"
+    end = r"(?!\w)" if re.search(r"\w$", words[-1]) else ""
+    found = re.search(begin + r"\s+".join(map(re.escape, words)) + end, text)
     return found.span() if found else None
 
 

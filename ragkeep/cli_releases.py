@@ -86,9 +86,14 @@ def releases_promote(
 
 
 @releases_app.command("rollback")
-def releases_rollback(*, reason: Reason = "by hand", json: Json = False) -> None:
+def releases_rollback(
+    *,
+    reason: Reason = "by hand",
+    expect: Annotated[int | None, typer.Option(help="The champion there should be; refused where it is another.")] = None,
+    json: Json = False,
+) -> None:
     """Make the release before the champion answer again, at once."""
-    _move("rollback", json=json, reason=reason)
+    _move("rollback", json=json, reason=reason, expect=expect)
 
 
 def explain(

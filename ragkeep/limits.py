@@ -49,7 +49,7 @@ class RateLimits:
         asked = {"key": payer, "workspace": workspace}
         for counted in (limiter.test, limiter.hit):  # first ask everywhere, so that what one refuses the other forgets
             for kind, item in self.items.items():
-                if not counted(item, kind, asked[kind]):
+                if asked[kind] and not counted(item, kind, asked[kind]):
                     reset, _ = limiter.get_window_stats(item, kind, asked[kind])
                     raise TooMany(f"more than {item.amount} requests a minute for this {kind}: wait", reset - time.time())
 

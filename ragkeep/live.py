@@ -65,20 +65,24 @@ class LiveView:
         hidden, segment = self.hidden.get(query.workspace), self.segments.get(query.workspace)
         if not hidden and segment is None:
             return store.search(index, query)
-        found = _visible(store, index, query, hidden or frozenset())
+        found, query = _visible(store, index, query, hidden or frozenset())
         if segment is None:
             return found[: query.k]
         return _merged(store, index, query, found, segment)
 
 
-def _visible(store: VectorStore, index: str, query: Query, hidden: frozenset[str]) -> list[Hit]:
-    """The index's hits without hidden documents: a few more than k, looking deeper where many are hidden."""
+def _visible(store: VectorStore, index: str, query: Query, hidden: frozenset[str]) -> tuple[list[Hit], Query]:
+    """The index's hits without hidden documents: a few more than k, looking deeper where many are hidden.
+
+    The query is returned with the candidates that were needed for it.
+    """
     depth = query.k + SPARE
     while True:
-        found = store.search(index, replace(query, k=depth, candidates=max(query.candidates, depth)))
+        query = replace(query, candidates=max(query.candidates, depth))
+        found = store.search(index, replace(query, k=depth))
         kept = [hit for hit in found if hit.chunk.uri not in hidden]
         if len(kept) >= query.k or len(found) < depth or depth >= MOST:
-            return kept
+            return kept, query
         depth = min(4 * depth, MOST)
 
 
@@ -139,6 +143,7 @@ class LiveDocuments:
         """Add a document, in place of what its uri held before."""
         with self._lock:
             key = upload.workspace, upload.uri
+            self._drop(self._uploads.get(key))
             self._uploads[key] = upload
             self._removed.pop(key, None)
             self._changed[upload.workspace] = next(self._numbers)
@@ -146,8 +151,13 @@ class LiveDocuments:
     def remove(self, workspace: str, uri: str) -> None:
         """Take a document out, of the index as well."""
         with self._lock:
-            self._uploads.pop((workspace, uri), None)
+            self._drop(self._uploads.pop((workspace, uri), None))
             self._removed[workspace, uri] = self._changed[workspace] = next(self._numbers)
+
+    def _drop(self, old: Upload | None) -> None:
+        """Forget the text and vectors of a document that is gone or replaced."""
+        for key in [key for key in self._batches if old and key[1:] == (old.workspace, old.document_id)]:
+            del self._batches[key]
 
     def view(self, store: VectorStore, release: Release, embedder: Embedder, *, base: LiveView | None = None) -> LiveView:
         """Build the view of a release; of `base`, a view of the same release, workspaces that did not change are kept."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -29,6 +29,9 @@ def open_reranker(params: RerankParams) -> Reranker | None:
     return reranker
 
 
+_POOL = ThreadPoolExecutor(1, thread_name_prefix="rerank")  # late scores hold up other late scores and nothing else
+
+
 async def rerank(
     question: str, hits: Sequence[Hit], reranker: Reranker | None, params: RerankParams, *, pool: Executor | None = None
 ) -> tuple[list[Hit], str]:
@@ -46,7 +49,7 @@ async def rerank(
     try:
         with span(f"rerank {reranker.name}", texts=len(texts)):
             score = partial(contextvars.copy_context().run, reranker.score, question, texts)  # in the same trace
-            work = asyncio.get_running_loop().run_in_executor(pool, score)
+            work = asyncio.get_running_loop().run_in_executor(pool or _POOL, score)
             scores = await asyncio.wait_for(asyncio.shield(work), params.timeout_s)
     except TimeoutError:
         work.add_done_callback(lambda late: late.exception())  # looked at, so that nobody warns

@@ -77,7 +77,8 @@ class Uploads:
 
     def _recall(self, change: Change) -> None:
         if change.action == "delete":
-            self._live.remove(change.document.workspace, change.document.uri)
+            if self.catalog.document(change.document.id) is None:
+                self.forget(change.document)  # its file too: the deletion may have been cut short
             return
         record = self.catalog.document(change.document.id)
         if record is None or record.seq != change.seq:
@@ -142,7 +143,9 @@ class Uploads:
             return True
         try:
             self._process(record)
-        except NotFound:  # deleted while it was read
+        except NotFound:  # deleted while it was read: out of the answers again
+            self._live.remove(record.workspace, record.uri)
+            self._changed()
             self.queue.done(job)
         except Exception as error:
             log.exception("document %s could not be processed", record.id)

@@ -120,3 +120,8 @@ def test_closing_the_stream_stops_the_generator() -> None:
 
     asyncio.run(leave_early())
     assert generator.closed == 1
+
+
+def test_a_number_is_not_quoted_out_of_a_longer_one() -> None:
+    assert cite("10 [1]", [hit("Built in 2010.")]).citations == ()
+    assert cite("2010 [1]", [hit("Built in 2010.")]).citations != ()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ragkeep.cache import AnswerCache, names
-from ragkeep.types import Answer, Vectors
+from ragkeep.types import Answer, ToolCall, Vectors
 
 KEY: tuple[Any, ...] = ("default", "release 1")
 ANSWER = Answer("Yearly. [1]", (), abstained=False)
@@ -64,6 +64,7 @@ def test_another_workspace_or_release_meets_nothing(other: tuple[Any, ...]) -> N
         Answer("x", (), abstained=False, flags=("rerank-late",)),
         Answer("x", (), abstained=True, reason="blocked"),
         Answer("x", (), abstained=False, unsupported=("a claim",)),
+        Answer("x", (), abstained=False, calls=((ToolCall("1", "read_file", {}), True, "what stands there"),)),
     ],
 )
 def test_what_did_not_go_as_usual_is_not_kept(answer: Answer) -> None:
@@ -81,3 +82,9 @@ def test_it_holds_so_many_and_forgets_the_oldest_first() -> None:
     assert kept.find((3,), "How often?", direction(1, 0)) == ANSWER
     kept.clear()
     assert len(kept) == 0
+
+
+def test_an_answer_that_was_clear_without_a_second_look_is_kept() -> None:
+    kept = cache()
+    kept.keep(KEY, "How often?", direction(1, 0), Answer("x", (), abstained=False, flags=("rerank-skipped",)))
+    assert len(kept) == 1

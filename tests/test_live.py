@@ -109,3 +109,22 @@ def test_of_a_view_what_did_not_change_is_not_built_again(shelf: Shelf) -> None:
     after = shelf.live.view(shelf.store, shelf.release, EMBEDDER, base=before)
     assert after.segments["default"] is before.segments["default"]
     assert after.chunks == 2
+
+
+def test_where_much_is_hidden_the_rest_of_the_index_is_still_found(tmp_path: Path) -> None:
+    many = {f"manual/old-{n:03}.md": f"# Old {n}\n\nThe mill of the turbine number {n}.\n" for n in range(120)}
+    shelf = Shelf(tmp_path)
+    shelf.release = index(shelf.store, chunks_of({**OLD, **many}, "default"), "docs-2")
+    for uri in many:
+        shelf.live.remove("default", uri)
+    shelf.live.put(upload("up/turbines.md", NEW))
+    found = [hit.chunk.uri for hit in shelf.ask("the mill of the turbine", k=4)]
+    assert found[0] == "up/turbines.md"
+    assert set(found[1:]) == set(OLD)
+
+
+def test_the_text_of_a_deleted_upload_is_not_kept(shelf: Shelf) -> None:
+    shelf.live.put(upload("up/turbines.md", NEW))
+    shelf.view()
+    shelf.live.remove("default", "up/turbines.md")
+    assert shelf.live._batches == {}

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ FOUND = hits(("valves are checked", 0.9), ("lids are opened", 0.85), ("pumps are
 
 
 def look(question: str, found: list[Hit], reranker: Reranker | None) -> tuple[list[str], str]:
-    best, flag = asyncio.run(rerank(question, found, reranker, PARAMS))
+    best, flag = asyncio.run(rerank(question, found, reranker, PARAMS, pool=ThreadPoolExecutor(1)))
     return [hit.chunk.text for hit in best], flag
 
 

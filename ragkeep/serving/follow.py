@@ -16,7 +16,15 @@ from threading import Lock
 
 from ..app import Assistant
 from ..config import Paths
-from ..errors import RagkeepError, ReleaseError
+from ..errors import (
+    DimensionMismatch,
+    IndexMissing,
+    ProviderError,
+    RagkeepError,
+    ReceiptMismatch,
+    ReleaseError,
+    StoreError,
+)
 from ..releases import pointer, read_release
 from ..types import Query, Release
 
@@ -33,6 +41,13 @@ class Rejected:
     number: int
     reason: str
     at: float
+
+
+def passing(error: Exception) -> bool:
+    """Whether a release may be sound all the same: a store, a model's server or a disk is away for now."""
+    if isinstance(error, IndexMissing | DimensionMismatch | ReceiptMismatch):
+        return False
+    return isinstance(error, ProviderError | StoreError | OSError)
 
 
 class Champion:
@@ -114,9 +129,6 @@ class Champion:
             return
         if time.monotonic() < self._again:
             return
-        if self.rejected and self.rejected.number == at.number:
-            await self._take_back(read_release(self._paths, at.number), self.rejected.reason)
-            return
         release = read_release(self._paths, at.number)
         began = time.monotonic()
         try:
@@ -126,7 +138,7 @@ class Champion:
             log.error("release %d does not come up: %s", release.number, reason)
             self._failed = self._failed + 1 if self._failing == release.number else 1
             self._failing, self._again = release.number, time.monotonic() + AGAIN_S
-            if self._failed < TRIES:
+            if passing(error) or self._failed < TRIES:
                 return
             self.rejected = Rejected(release.number, reason, time.time())
             await self._take_back(release, reason)

@@ -23,10 +23,21 @@ class MoveFailed(RequestError):
     code = "not_moved"
 
 
-async def move(paths: Paths, action: Literal["rollback", "promote"], *, reason: str, number: int | None = None) -> str:
-    """Promote a release or roll back; return the number of the champion then. Raises MoveFailed, in one line."""
+async def move(
+    paths: Paths,
+    action: Literal["rollback", "promote"],
+    *,
+    reason: str,
+    number: int | None = None,
+    expect: int | None = None,
+) -> str:
+    """Promote a release or roll back; return the number of the champion then. Raises MoveFailed, in one line.
+
+    `expect` is the champion that a rollback takes back: another one is left alone.
+    """
     which = [] if number is None else [str(number)]
     command = [sys.executable, "-m", "ragkeep.cli", "releases", action, *which, "--reason", reason, "--json"]
+    command += [] if expect is None else ["--expect", str(expect)]
     child = await asyncio.create_subprocess_exec(
         *command, cwd=paths.root, env={**os.environ, "RAGKEEP_HOME": str(paths.root)}, start_new_session=True,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,

@@ -184,7 +184,7 @@ async def feedback(request: Request, body: FeedbackBody, who: Reader) -> dict[st
     except StopIteration:
         raise BadFeedback(f"that answer has no source {body.n}") from None
     seq = await server.chat.log.append_async(record)
-    server.observer.votes.labels(str(body.value or body.kind)).inc()
+    server.observer.votes.labels(str(body.value) if body.kind == "vote" else body.kind).inc()
     return {"logged": True, "seq": seq}
 
 

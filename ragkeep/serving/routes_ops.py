@@ -106,7 +106,8 @@ async def rollback(request: Request, body: RollbackBody, who: Operator) -> dict[
     now = pointer(server.paths)
     if now is None or now.number != body.expect:
         raise AlreadyExists(f"the champion is {now.number if now else 'none'} and not {body.expect}: look again")
-    return await _moved(server, await move(server.paths, "rollback", reason=f"{body.reason} (by {who.user})"))
+    reason = f"{body.reason} (by {who.user})"
+    return await _moved(server, await move(server.paths, "rollback", reason=reason, expect=body.expect))
 
 
 @router.post("/ops/promote")

@@ -123,4 +123,5 @@ class Rejecting:
             return
         if now.previous is None:
             raise RagkeepError(f"release {release.number} does not come up, and there is none before it: {reason}")
-        await move(self._paths, "rollback", reason=f"the server could not bring it up: {reason}"[:500])
+        why = f"the server could not bring it up: {reason}"[:500]
+        await move(self._paths, "rollback", reason=why, expect=release.number)

@@ -88,6 +88,7 @@ class Server:
     async def work(self) -> None:
         """Read uploads as they come, until cancelled; other servers' jobs are looked for every few seconds."""
         while True:
+            self.wake.clear()  # before the look: what comes after it wakes us
             try:
                 did = await asyncio.to_thread(self.uploads.work_once)
                 depth = await asyncio.to_thread(self.uploads.queue.depth)
@@ -100,7 +101,6 @@ class Server:
                 log.exception("uploads wait")
                 did = False
             if not did:
-                self.wake.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.wake.wait(), LOOK_S)
 

@@ -173,3 +173,23 @@ def test_health_names_a_tier_of_memory_that_is_down(served: Served, client: http
     served.app.state.server.chat.memory._watched[0].fell("it took longer than 0.5 s")
     found = client.get("/health").json()
     assert (found["status"], found["checks"]["memory"]["reason"]) == ("degraded", "hot: it took longer than 0.5 s")
+
+
+def test_a_document_deleted_while_it_is_read_does_not_come_back(served: Served, client: httpx.Client) -> None:
+    uploads = served.app.state.server.uploads
+    read_it = uploads._read
+
+    def slowly(record: Any) -> Any:
+        found = read_it(record)
+        uploads.delete(record.id)
+        return found
+
+    uploads._read = slowly
+    reply = client.post("/v1/documents", files={"file": ("turbine.md", TURBINE)})
+    deadline = time.monotonic() + 30
+    while client.get(f"/v1/documents/{reply.json()['id']}").status_code != 404 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    while uploads.queue.depth().taken and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert client.post("/v1/chat", json=ASK).json()["abstained"]
+    assert "up" not in {hit["uri"][:2] for hit in client.post("/v1/search", json={"query": "turbine"}).json()["hits"]}

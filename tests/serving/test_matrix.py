@@ -23,6 +23,7 @@ LEAST: dict[tuple[str, str], tuple[str, str, str]] = {
     ("GET", "/v1/chat/{answer_id}/events"): ("default", "reader", "chat"),
     ("DELETE", "/v1/chat/{answer_id}"): ("default", "reader", "chat"),
     ("POST", "/v1/search"): ("default", "reader", "chat"),
+    ("POST", "/v1/rerank"): ("default", "reader", "chat"),
     ("POST", "/v1/feedback"): ("default", "reader", "chat"),
     ("GET", "/v1/answers/{answer_id}"): ("default", "reader", "chat"),
     SOCKET: ("default", "reader", "chat"),
@@ -55,6 +56,7 @@ TWO = {("POST", "/v1/workspaces"): ("default", "writer", "documents")}
 OPEN = {"/health", "/health/live", "/health/ready", "/metrics", "/", "/v1/sign-out", "/assets/{name}", *PUBLIC_PATHS}
 BODIES: dict[str, Any] = {
     "/v1/chat": {"message": "pumps", "stream": False}, "/chat": {"message": "pumps"}, "/v1/search": {"query": "pumps"},
+    "/v1/rerank": {"query": "pumps", "texts": ["pumps"]},
     "/v1/feedback": {"answer_id": "x", "kind": "vote", "value": 1}, "/v1/embeddings": {"input": "pumps"},
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "pumps"}]}, "/v1/workspaces": {"name": "x"},
     "/v1/keys": {"name": "k", "scopes": ["admin"], "workspaces": {"default": "reader"}},

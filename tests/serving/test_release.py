@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ragkeep.errors import RagkeepError
+from ragkeep.errors import IndexMissing, ModelError, ProviderAway, RagkeepError, StoreError
 from ragkeep.releases import point, pointer, save_release
+from ragkeep.serving.follow import passing
 from ragkeep.serving.run import Rejecting
 from tests.serving.conftest import Served, serve
 from tests.serving.published import DOCUMENTS, project, promote, publish
@@ -102,3 +103,10 @@ def test_taking_back_needs_a_release_before_it(served: Served) -> None:
     server = served.app.state.server
     with pytest.raises(RagkeepError, match="there is none before it"):
         asyncio.run(Rejecting(served.paths)(server.champion.assistant.release, "x"))
+
+
+def test_a_store_that_is_away_for_now_takes_no_release_back() -> None:
+    assert passing(StoreError("away"))
+    assert passing(ProviderAway("away"))
+    assert not passing(IndexMissing("dropped"))
+    assert not passing(ModelError("altered"))
