@@ -14,6 +14,7 @@ import uuid
 from collections import OrderedDict
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from .. import guard, tracing
@@ -51,6 +52,7 @@ class _Begun:
     assistant: Assistant
     asked: Asked
     verdict: Verdict
+    beside: dict[str, str]
     trace: str
 
 
@@ -116,6 +118,7 @@ class Chat:
         self.observer.budgets.labels(verdict.state).inc()
         if verdict.state == "refuse":
             raise TooMany("the budget of this key or workspace is used up", verdict.retry_after_s)
+        beside = await self._reserve_others(who.user, body, most, verdict)
         session = body.session or uuid.uuid4().hex
         said = history if history is not None else await self._recent(self._scoped(session, body, who))
         filters = {str(name): value for name, value in body.filters.items()}
@@ -124,7 +127,7 @@ class Chat:
             model=verdict.model, mode=body.mode,
             trusted=who.may("admin", body.workspace), k=body.k, filters=filters, sampling=sampling,
         )  # fmt: skip
-        begun = _Begun(uuid.uuid4().hex, session, who, body, assistant, asked, verdict, tracing.trace_id())
+        begun = _Begun(uuid.uuid4().hex, session, who, body, assistant, asked, verdict, beside, tracing.trace_id())
         return self.runs.start(begun.id, who.user, lambda run: self._work(run, begun))
 
     async def _reserve(self, user: str, workspace: str, model: str, most: Usage) -> Verdict:
@@ -136,6 +139,33 @@ class Chat:
                 raise
             log.error("an answer is not counted: %s", error)
             return Verdict("ok", model, "")
+
+    async def _reserve_others(self, user: str, body: ChatBody, most: Usage, first: Verdict) -> dict[str, str]:
+        """Set aside what the compared models may cost: name -> reservation. Raises TooMany where one does not fit."""
+        made: dict[str, str] = {}
+        for name in dict.fromkeys(body.compare):
+            verdict = await self._reserve(user, body.workspace, name, most)
+            if verdict.reservation:
+                made[name] = verdict.reservation
+            if verdict.state == "refuse" or verdict.model != name:
+                await self._release(first.reservation, *made.values())
+                raise TooMany(f"the budget of this key or workspace does not reach for {name}", verdict.retry_after_s)
+        return made
+
+    async def _release(self, *reservations: str) -> None:
+        for one in filter(None, reservations):
+            with contextlib.suppress(StoreError):
+                await asyncio.to_thread(self.budgets.release, one)
+
+    async def _settle_others(self, begun: _Begun, others: Comparison | None) -> float:
+        """Book what the compared models used; return US dollars."""
+        used = {one.name: one.usage for one in others.answers} if others else {}
+        cost = 0.0
+        for name, reservation in begun.beside.items():
+            settle = partial(self.budgets.settle, reservation, usage=used.get(name, Usage()), model=name)
+            with contextlib.suppress(StoreError):
+                cost += await asyncio.to_thread(settle)
+        return cost
 
     async def _settle(self, begun: _Begun, made: Answer) -> float:
         """Book what an answer used; return US dollars. Where that cannot be written, what was set aside stays booked."""
@@ -231,12 +261,12 @@ class Chat:
         """Ask the other models the same, at the same time."""
         if not begun.body.compare or sources.request is None:
             return None
-        others = [begun.assistant.single(name) for name in begun.body.compare]
+        others = [begun.assistant.single(name) for name in dict.fromkeys(begun.body.compare)]
         sampling = begun.asked.sampling or begun.assistant.answer.sampling
         return asyncio.create_task(compare(sources.request, others, sampling, deadline_s=self.compare_s))
 
     async def _finish(self, run: Run, begun: _Begun, made: Answer, others: Comparison | None) -> None:
-        cost = await self._settle(begun, made)
+        cost = await self._settle(begun, made) + await self._settle_others(begun, others)
         logged = await self._log(begun, made, cost_usd=cost)
         if not made.reason:
             await self._remember(begun, made)
@@ -252,9 +282,8 @@ class Chat:
 
     async def _give_up(self, begun: _Begun, text: str, sources: Sources) -> None:
         """Book and log an answer that was not finished; what was spent on it is not known, so the estimate stays."""
-        if not text and begun.verdict.reservation:
-            with contextlib.suppress(StoreError):
-                await asyncio.to_thread(self.budgets.release, begun.verdict.reservation)
+        if not sources.hits:  # no generator was asked yet
+            await self._release(begun.verdict.reservation, *begun.beside.values())
         partial = Answer(
             text, (), abstained=False, hits=sources.hits, sources=sources.hits, model=begun.verdict.model,
             release=str(begun.assistant.release.number), searched=begun.asked.question,

@@ -27,7 +27,11 @@ def project(root: Path, *, cache: int = 0, **serve: object) -> Paths:
     raw = {
         "sources": [{"name": "manual", "path": "."}],
         "embed": {"backend": "hash"},
-        "answer": {"min_support": 0.2, "cache": {"size": cache}},
+        "answer": {
+            "min_support": 0.2,
+            "cache": {"size": cache},
+            "generators": [{"backend": "extractive"}, {"backend": "extractive", "name": "dear", "price_out": 1000.0}],
+        },
         "serve": serve,
     }
     (root / "params.yaml").write_text(yaml.safe_dump(raw))

@@ -158,7 +158,7 @@ def hold(assistant: Any) -> None:
 def test_the_official_client_of_openai_chats_streams_and_embeds(served: Served) -> None:
     client = served.closing.enter_context(openai.OpenAI(base_url=f"{served.url}/v1", api_key=served.key()))
     messages: Any = [{"role": "user", "content": ASK["message"]}]
-    assert [model.id for model in client.models.list().data] == ["ragkeep", "extractive"]
+    assert [model.id for model in client.models.list().data] == ["ragkeep", "extractive", "dear"]
     whole = client.chat.completions.create(model="ragkeep", messages=messages)
     pieces = list(client.chat.completions.create(model="extractive", messages=messages, stream=True))
     text = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
@@ -188,3 +188,12 @@ def test_texts_are_scored_against_a_question(client: httpx.Client) -> None:
     found = client.post("/v1/rerank", json=body).json()
     assert found["scores"][1] > found["scores"][0]
     assert found["model"] == "hash"
+
+
+def test_compared_models_are_paid_for(client: httpx.Client) -> None:
+    body = {**ASK, "stream": False, "compare": ["dear", "dear"]}
+    found = client.post("/v1/chat", json=body).json()
+    assert [one["model"] for one in found["agreement"]["answers"]] == ["dear"]
+    assert found["cost_usd"] > 0
+    spent = client.get("/v1/me").json()["spent"]
+    assert {row["usd"] for row in spent if row["account"].startswith("payer")} == {found["cost_usd"]}
