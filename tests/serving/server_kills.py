@@ -58,6 +58,12 @@ def started(root: Path) -> tuple[subprocess.Popen[str], str]:
     return server, line.split("Serving on ")[1].split(". ")[0]
 
 
+def ended(server: subprocess.Popen[str]) -> None:
+    """Kill a server."""
+    server.send_signal(signal.SIGKILL)
+    server.communicate()
+
+
 def asking(client: httpx.Client, told: Told) -> None:
     """Ask until the server is gone."""
     with suppress(httpx.HTTPError):
@@ -87,8 +93,7 @@ def one_kill(root: Path, secret: str, told: Told, turn: int, rng: random.Random)
         for one in work:
             one.start()
         time.sleep(rng.uniform(0.1, 1.5))
-        server.send_signal(signal.SIGKILL)
-        server.wait()
+        ended(server)
         for one in work:
             one.join()
 
@@ -102,8 +107,7 @@ def held(root: Path, secret: str, told: Told) -> dict[str, int]:
             lost_uploads = sum(not settled(client, one) for one in told.uploads)
             spent = max(row["tokens"] for row in client.get("/v1/me").json()["spent"])
     finally:
-        server.kill()
-        server.wait()
+        ended(server)
     return {
         "answers acknowledged": len(told.logged), "answers lost": len(lost_answers),
         "uploads acknowledged": len(told.uploads), "uploads lost": lost_uploads,
@@ -113,7 +117,7 @@ def held(root: Path, secret: str, told: Told) -> dict[str, int]:
 
 def settled(client: httpx.Client, document: str) -> bool:
     """Whether an upload is processed, waiting for it."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while (reply := client.get(f"/v1/documents/{document}")).is_success and time.monotonic() < deadline:
         if reply.json()["status"] != "submitted":
             return bool(reply.json()["status"] == "processed")
