@@ -58,7 +58,7 @@ def candidate(paths: Paths, params: Params) -> Release:
     del embed["runner"]  # where passages are embedded makes no other release
     serving = {"embed": embed, "retrieve": asdict(params.retrieve), "answer": asdict(params.answer)}
     mix = Fusion(method=fusion["method"], weight=fusion["weight"])
-    parts = (index.name, index.digest, index.embedder, mix.method, repr(mix.weight))
+    parts = (index.store, index.name, index.digest, index.embedder, mix.method, repr(mix.weight))
     sha = content_id(*parts, json.dumps(serving, sort_keys=True))
     return Release(
         number=0,
