@@ -155,6 +155,7 @@ def test_every_route_opens_to_the_least_role_and_scope_and_to_no_lesser(served: 
 
 def test_a_role_in_another_workspace_opens_nothing_that_names_one(served: Served) -> None:
     naming = {("GET", "/v1/documents"), ("GET", "/v1/source"), *(("POST", path) for path in [*BODIES, "/v1/documents"])}
+    naming.discard(("POST", "/v1/rerank"))  # its texts come with the request: it reads no workspace
     for one in (one for one in LEAST if LEAST[one][0] == "default" and one in naming):
         expected = (404,) if one[1] == "/v1/feedback" else (403,)
         assert tried(served, one, bearer(served, "vault", "admin", LEAST[one][2])) in expected, one
