@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS buried (
   tier TEXT NOT NULL, scope TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (tier, scope)) WITHOUT ROWID
 """
 BATCH = 200
+PAGE = 4096
 
 
 class Journal:
@@ -84,6 +85,13 @@ class Journal:
         """A tier has erased a scope."""
         with self._database.transaction() as db:
             db.execute("DELETE FROM buried WHERE tier = ? AND scope = ? AND at <= ?", [tier, scope, at])
+
+    def probe(self) -> None:
+        """Write something and take it away again: whether there is room is not known otherwise."""
+        with self._database.transaction() as db:
+            db.execute("INSERT INTO pending (tier, session, at, body) VALUES ('-', '-/-/-', 0, ?)", ["-" * PAGE])
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM pending WHERE tier = '-'")
 
     def close(self) -> None:
         """Let go of the file."""

@@ -217,9 +217,12 @@ class TieredMemory:
             one.tried.set()
             if last:
                 return
+            if self._broken and one is self._watched[0]:  # so that it is known to work again before anybody asks
+                await self._noted(self._journal.probe)
+            well = one.up and self._broken is None
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(one.wake.wait(), LOOK_S if one.up else RETRY_S)
-            if not one.up and not self._stopping:
+                await asyncio.wait_for(one.wake.wait(), LOOK_S if well else RETRY_S)
+            if not well and not self._stopping:
                 await asyncio.sleep(RETRY_S / 4)
 
     def _entry(self, turn: Message) -> Entry:

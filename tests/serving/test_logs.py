@@ -71,6 +71,7 @@ def test_an_unexpected_error_is_counted_logged_and_found_by_its_id(written: io.S
 
 
 def test_records_of_libraries_come_out_alike_and_secrets_are_masked(written: io.StringIO) -> None:
+    logs.configure(written)  # the only handler: what pytest captures of a lone surrogate cannot be sent to its controller
     key = "rk_0123456789ab_" + "s" * 43
     token = context.begin(request_id="r1")
     try:

@@ -40,7 +40,7 @@ def fine(reply: httpx.Response) -> None:
     assert reply.status_code < 500, (reply.request.url, reply.text)
     assert reply.headers["x-request-id"]
     if reply.status_code >= 400:
-        assert set(reply.json()["error"]) == {"code", "message", "request_id"}
+        assert set(reply.json()["error"]) == {"code", "message", "request_id", "trace_id"}
 
 
 def everywhere(client: httpx.Client, text: str) -> Iterator[httpx.Response]:
