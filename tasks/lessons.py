@@ -24,8 +24,8 @@ class Lesson:
     """One question, and what its users did with what it found.
 
     `gains`: chunk id -> 0..1, how sure we are that it answers; `passed`: chunks that were shown above what was taken, or
-    voted down. `users` is how many agree. `unseen` says, of a lesson that is not for training, that no lesson for training
-    has a gain in any of its documents. `seqs` are the records it was made of.
+    voted down. `users` is how many agree. `unseen` says, of a lesson not for training, that none for training has a
+    gain in any of its documents. `seqs` are the records it was made of.
     """
 
     id: str
