@@ -86,6 +86,9 @@ class ChunkSection:
 class EmbedParams:
     """Which embedder, and how it runs. A prefix given here replaces the model's own for that role.
 
+    `model` is a folder or a name; one that begins with {models} lies where learned models are kept. `query_model` is a
+    folder that embeds questions, and only those: one learned for the very passages that backend and model embed.
+
     `url`, `region` and `key` are for models behind a network; `key` names the environment variable that holds the key.
 
     `runner` says where texts of the night are embedded: in this process, or on Ray. It changes no vector.
@@ -93,6 +96,7 @@ class EmbedParams:
 
     backend: str = "minilm"
     model: str = ""
+    query_model: str = ""
     precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
     batch_tokens: int = 4096
     runner: Literal["local", "ray"] = "local"
@@ -599,6 +603,11 @@ class Paths:
     def cache(self) -> Path:
         """What may be deleted at any time: vectors, exported models, file stats."""
         return self.state / "cache"
+
+    @property
+    def models(self) -> Path:
+        """Models made from interactions, each in a folder named by its hash; no part of one ever changes."""
+        return self.state / "models"
 
     @property
     def releases(self) -> Path:
