@@ -303,6 +303,15 @@ class GateParams:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnParams:
+    """What `ragkeep learn` tries, in order, and how many lessons the figure must rest on before anything goes live."""
+
+    ladder: tuple[str, ...] = ("fusion", "query-tower", "both-towers")
+    min_lessons: int = 100
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
 class Params:
     """All of params.yaml."""
 
@@ -316,6 +325,7 @@ class Params:
     answer: AnswerParams = AnswerParams()
     evaluate: EvaluateParams = EvaluateParams()
     gate: GateParams = field(default_factory=GateParams)
+    learn: LearnParams = LearnParams()
     serve: ServeParams = field(default_factory=ServeParams)
 
 
@@ -352,6 +362,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "gate.confidence": (0.5, 0.9999),
     "gate.resamples": (99, 100_000),
     "gate.seed": (0, 2**32 - 1),
+    "learn.min_lessons": (20, 10**6),
+    "learn.seed": (0, 2**32 - 1),
 }
 """The least and the most of every number of params.yaml; chunk sizes depend on each other and are checked apart."""
 

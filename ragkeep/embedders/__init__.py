@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..backends import EMBEDDERS, load
 from ..config import EmbedParams
+from ..models import hub_snapshot
 from ..ports import Embedder
 
 MODELS = "{models}"
@@ -17,9 +18,7 @@ def load_embedder(params: EmbedParams, cache: Path) -> Embedder:
 
     Raises ConfigError, ModelError, MissingExtra.
     """
-    kept = str(cache.parent / "models")
-    model, query_model = (name.replace(MODELS, kept) for name in (params.model, params.query_model))
-    params = replace(params, model=model, query_model=query_model)
+    params = replace(params, model=_kept(params.model, cache), query_model=_kept(params.query_model, cache))
     passages: Embedder = load(EMBEDDERS, params.backend, params=replace(params, query_model=""), cache=cache)
     if not params.query_model:
         return passages
@@ -31,3 +30,13 @@ def load_embedder(params: EmbedParams, cache: Path) -> Embedder:
 def query_fingerprint(embedder: Embedder) -> str:
     """Name what embeds questions: another model than for passages where one was learned for them."""
     return str(getattr(embedder, "query_fingerprint", embedder.fingerprint))
+
+
+def model_folder(name: str, cache: Path) -> Path:
+    """Find the folder of a model that params name: a folder, one of {models}, or a hub's that is in its cache."""
+    folder = Path(_kept(name, cache)).expanduser()
+    return folder if folder.is_dir() else hub_snapshot(name)
+
+
+def _kept(name: str, cache: Path) -> str:
+    return name.replace(MODELS, str(cache.parent / "models"))
