@@ -70,7 +70,7 @@ def _tried(tried: list[dict[str, Any]]) -> Html:
     for one in tried:
         of = (one.get("gain") or {}).get("overall", {}).get("ndcg_at_10")
         told = f"{100 * of['delta']:+.1f} [{100 * of['ci'][0]:+.1f}, {100 * of['ci'][1]:+.1f}]" if of else "–"
-        spent = (one.get("card") or {}).get("cpu_seconds")
+        spent = (one.get("card") or {}).get("cpu_s")
         rows.append(
             (one["learner"], "kept" if one["kept"] else "refused", told, seconds(spent), "; ".join(one["reasons"]))
         )

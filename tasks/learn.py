@@ -20,6 +20,7 @@ from evaluation.gain import Gain, Rules, compare, verdict
 from evaluation.vectors import CachedEmbedder
 from ragkeep.config import EmbedParams, Params, Paths, load_params
 from ragkeep.embedders import load_embedder, model_folder, query_fingerprint
+from ragkeep.embedders.two_towers import CARD
 from ragkeep.errors import ConfigError, IndexMissing
 from ragkeep.files import read_json, write_json
 from ragkeep.learned import Part, base_of, effective, rows_of, tonight
@@ -131,7 +132,10 @@ def _rung(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path,
 def _learn(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> Learned:
     base = Base(side.embedder, _model(side.params.embed, paths, questions=name == "query-tower"), side.legs)
     with _ticking(f"learn {name}") as tick:
-        return learner(name)(lessons, base, out, seed=seed, tick=tick)
+        made = learner(name)(lessons, base, out, seed=seed, tick=tick)
+    if made.folder:
+        write_json(made.folder / CARD, {**made.card, "passages": side.embedder.fingerprint})
+    return made
 
 
 def _mixed_anew(paths: Paths, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> _Side:
@@ -270,7 +274,10 @@ def _leave(
     reasons: Sequence[str],
 ) -> None:
     """Write data/learned.json; `parts` is empty where nothing is worth promoting."""
-    rows = [{**row, "folder": Path(row["folder"]).name} for row in rows_of(parts)]
+    root = paths.root / "models" / "learned"
+    rows = [
+        {**row, "folder": str(Path(row["folder"]).relative_to(root)) if row["folder"] else ""} for row in rows_of(parts)
+    ]
     write_json(
         paths.data / "learned.json",
         {
