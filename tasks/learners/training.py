@@ -7,7 +7,6 @@ that was not. A checkpoint is taken by the clock, which changes nothing of what 
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from ragkeep.types import Vectors
 
 from .encoder import torch_on_one_thread
 
-CHECKPOINT_S = float(os.environ.get("RAGKEEP_CHECKPOINT_S", "45"))
+CHECKPOINT_S = 45.0
 """Seconds between checkpoints: one of 90 million numbers takes about one to write."""
 SCALE = 20.0
 """What cosines are multiplied by before the softmax, as in training all-MiniLM-L6-v2."""
