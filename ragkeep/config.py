@@ -304,10 +304,31 @@ class GateParams:
 
 @dataclass(frozen=True, slots=True)
 class LearnParams:
-    """What `ragkeep learn` tries, in order, and how many lessons the figure must rest on before anything goes live."""
+    """What interactions are learned from; docs/learning-data.md tells why each is what it is.
 
+    `window`: the newest records of the log. `per_user_cap`: the lessons one account may speak in (more where the median
+    account has a third of that). `min_users`: who must agree about a chunk where accounts contradict each other.
+    `same_question` and `evaluation_question`: the likeness, 0..1, from which two questions are one, and from which one
+    is too near to a golden question or to one of the folders `exclude` (test questions only). `select`, `report`: shares
+    of questions; `unseen`: of documents that are never trained on. `trust`: accounts, as quarantine.jsonl names them,
+    that are believed all the same. `ladder`: what is tried, in this order; `min_measured`: the held-out lessons that a
+    gain must be measured on before anything is promoted.
+    """
+
+    window: int = 1_000_000
+    min_lessons: int = 50
+    per_user_cap: int = 100
+    min_users: int = 2
+    same_question: float = 0.8
+    evaluation_question: float = 0.6
+    select: float = 0.1
+    report: float = 0.2
+    unseen: float = 0.1
+    max_question_chars: int = 2000
+    exclude: tuple[str, ...] = ()
+    trust: tuple[str, ...] = ()
     ladder: tuple[str, ...] = ("fusion", "query-tower", "both-towers")
-    min_lessons: int = 100
+    min_measured: int = 100
     seed: int = 7
 
 
@@ -362,7 +383,17 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "gate.confidence": (0.5, 0.9999),
     "gate.resamples": (99, 100_000),
     "gate.seed": (0, 2**32 - 1),
-    "learn.min_lessons": (20, 10**6),
+    "learn.window": (1, 10**7),
+    "learn.min_lessons": (1, 10**6),
+    "learn.per_user_cap": (1, 10**6),
+    "learn.min_users": (1, 1000),
+    "learn.same_question": (0.5, 1),
+    "learn.evaluation_question": (0.1, 1),
+    "learn.select": (0.01, 0.4),
+    "learn.report": (0.01, 0.4),
+    "learn.unseen": (0, 0.5),
+    "learn.max_question_chars": (10, 10**6),
+    "learn.min_measured": (20, 10**6),
     "learn.seed": (0, 2**32 - 1),
 }
 """The least and the most of every number of params.yaml; chunk sizes depend on each other and are checked apart."""

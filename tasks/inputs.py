@@ -3,23 +3,30 @@
 DVC re-runs a stage when a file it names has changed; it does not see a golden set somewhere else, or another version of
 the embedder's runtime. The scan, which always runs, writes these down under data/inputs:
 
-    sets.json      name -> digest of each golden set           for evaluate
-    learned.json   the parts learned from interactions         for evaluate: the champion's, or those on trial
-    embedder.json  the fingerprint that embeds passages today  for embed
+    sets.json          name -> digest of each golden set           for evaluate, trainset
+    learned.json       the parts learned from interactions         for evaluate: the champion's, or those on trial
+    embedder.json      the fingerprint that embeds passages today  for embed
+    interactions.json  the digests of the log's sealed segments    for trainset
 """
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
+from evaluation.beir import read_folder
 from evaluation.sets import load_sets
 from ragkeep.config import Params, Paths
 from ragkeep.embedders import load_embedder
+from ragkeep.errors import LogDamaged
 from ragkeep.files import read_json, write_json
+from ragkeep.interactions.erasure import NOTE
+from ragkeep.interactions.segments import footer, sealed_paths
 from ragkeep.learned import INPUT, Part, apply, parts_of, rows_of
 from ragkeep.releases import champion
+from ragkeep.types import content_id
 
 TRIAL = "RAGKEEP_TRIAL"
 """Names a JSON file of parts that `ragkeep learn` tries instead of the champion's."""
@@ -33,6 +40,30 @@ def write_inputs(paths: Paths, params: Params) -> None:
     _write(paths.data / INPUT, rows_of(kept))
     fingerprint = load_embedder(params.embed, paths.cache).fingerprint
     _write(paths.data / "inputs" / "embedder.json", {"fingerprint": fingerprint})
+    write_interactions(paths, params)
+
+
+def write_interactions(paths: Paths, params: Params) -> None:
+    """Write interactions.json. An erasure writes segments anew, and one that is not finished yet is named."""
+    digests = {path.stem: _digest(path) for path in sealed_paths(paths.interactions)}
+    held_back = {name: sorted(_tests(paths, name)) for name in params.learn.exclude}
+    shas = {name: content_id(*texts) for name, texts in held_back.items()}
+    erasing = read_json(paths.interactions / NOTE)
+    unfinished = content_id(json.dumps(erasing, sort_keys=True)) if erasing else ""
+    _write(paths.data / "inputs" / "interactions.json", {"segments": digests, "erasing": unfinished, "held_back": shas})
+
+
+def _digest(path: Path) -> str:
+    try:
+        return footer(path).digest
+    except LogDamaged:  # learning reads past what is damaged; the night does not stop for it
+        stat = path.stat()
+        return f"damaged:{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def _tests(paths: Paths, name: str) -> list[str]:
+    folder = read_folder(paths.root / name)
+    return [folder.queries[query] for query in folder.test]
 
 
 def _parts(paths: Paths) -> list[Part]:

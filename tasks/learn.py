@@ -237,7 +237,7 @@ def _final(served: _Side, side: _Side, lessons: TrainingSet) -> tuple[Gain | Non
     gain = compare(
         served.legs(asked), side.legs(asked), asked, base_fusion=now, weights=(None, side.weight if fixed else None)
     )
-    judged = verdict(gain, rules=Rules(min_lessons=side.params.learn.min_lessons))
+    judged = verdict(gain, rules=Rules(min_lessons=side.params.learn.min_measured))
     return gain, judged.promote, judged.reasons
 
 

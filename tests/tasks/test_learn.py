@@ -39,7 +39,7 @@ ASKED = (
 )  # fmt: skip
 PARAMS = Params(
     sources=(SourceParams("docs", "docs"),), embed=EmbedParams(precision="fp32"),
-    index=IndexParams(backend="memory"), learn=LearnParams(ladder=("fusion", "query-tower"), min_lessons=20),
+    index=IndexParams(backend="memory"), learn=LearnParams(ladder=("fusion", "query-tower"), min_measured=20),
 )  # fmt: skip
 
 
