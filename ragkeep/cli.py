@@ -255,6 +255,7 @@ def gate(
     baseline: Annotated[str, typer.Option(help="scores.json, or the folder that holds it, of what is live.")],
     candidate: Annotated[str, typer.Option(help="The same of what wants to go live.")],
     junit: Annotated[str, typer.Option(help="Also write the verdict as a JUnit file, for CI.")] = "",
+    comment: Annotated[str, typer.Option(help="Also write it as Markdown, to comment on a pull request.")] = "",
     json: Json = False,
 ) -> None:
     """Judge a candidate's scores against a baseline's. Exit code 0 pass, 1 fail, 2 cannot judge."""
@@ -262,10 +263,11 @@ def gate(
 
     _paths, params = project()
     with logs_to_stderr():
-        module = room("evaluation.gate")
-        verdict = module.gate_files(Path(baseline), Path(candidate), params.gate)
+        verdict = room("evaluation.gate").gate_files(Path(baseline), Path(candidate), params.gate)
     if junit:
-        module.write_junit(Path(junit), verdict)
+        room("evaluation.gate_reports").write_junit(Path(junit), verdict)
+    if comment:
+        room("evaluation.gate_reports").write_comment(Path(comment), verdict)
     if json:
         emit_json(verdict)
     else:
