@@ -311,8 +311,7 @@ def test_a_project_of_one_person_learns_from_that_person(people: People) -> None
 
 def test_an_account_that_pushes_one_document_for_whatever_is_asked_is_found_without_anyone_to_contradict_it() -> None:
     questions = [f"{ASKED[DOCS[n % 7]]} for pump{n}" for n in range(40)]
-    said = [
-        [Opinion(DOCS[n % 7], f"honest{n % 4}", 0.6)] if n % 2 else [Opinion("d07.md", "poison", 0.8)] for n in range(40)
-    ]
+    honest = [[Opinion(DOCS[n % 7], f"honest{n % 5}", 0.6)] for n in range(20)]
+    said = honest + [[Opinion("d07.md", "poison", 0.8)] for _ in range(20)]
     [found] = suspects(said, questions=questions, document=str, texts=TEXTS, runs={})
     assert (found.user, found.reason) == ("poison", "one document")
