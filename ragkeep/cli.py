@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .cli_keys import keys_app
+from .cli_models import learn, models_app
 from .cli_quarantine import quarantine_app
 from .cli_queue import queue_app
 from .cli_releases import explain, releases_app
@@ -31,6 +32,7 @@ app = typer.Typer(
     help="Keeps a retrieval-augmented assistant healthy: index, measure, gate, swap, every night; and the way back.",
 )
 app.add_typer(releases_app, name="releases")
+app.add_typer(models_app, name="models")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(keys_app, name="keys")
 app.add_typer(queue_app, name="queue")
@@ -296,6 +298,7 @@ def report(*, json: Json = False) -> None:
 
 
 app.command()(explain)
+app.command()(learn)
 
 
 @app.command()

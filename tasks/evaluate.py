@@ -27,6 +27,7 @@ from ragkeep.embedders import load_embedder
 from ragkeep.errors import IndexMissing
 from ragkeep.files import read_json, write_json, write_rows
 from ragkeep.generators import open_generators
+from ragkeep.learned import effective
 from ragkeep.ports import Embedder, Generator, VectorStore
 from ragkeep.rerank import open_reranker
 from ragkeep.retrieve import make_retriever
@@ -52,6 +53,7 @@ class _Bench:
 
 def run(paths: Paths, params: Params) -> dict[str, Any]:
     """Measure and write; return counts and the main scores."""
+    params = effective(params, paths.data, paths.cache)
     sets = load_sets([paths.root / name for name in params.evaluate.sets])
     resolver = Resolver(Corpus(paths.data / "documents"))
     asked = [resolver.resolve(question) for evalset in sets for question in evalset.questions]

@@ -4,13 +4,15 @@ DVC re-runs a stage when a file it names has changed; it does not see a golden s
 the embedder's runtime. The scan, which always runs, writes these down under data/inputs:
 
     sets.json          name -> digest of each golden set           for evaluate, trainset
-    embedder.json      the fingerprint params.embed has today      for embed
+    learned.json       the parts learned from interactions         for evaluate: the champion's, or those on trial
+    embedder.json      the fingerprint that embeds passages today  for embed
     interactions.json  the digests of the log's sealed segments    for trainset
 """
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,22 @@ from ragkeep.errors import LogDamaged
 from ragkeep.files import read_json, write_json
 from ragkeep.interactions.erasure import NOTE
 from ragkeep.interactions.segments import footer, sealed_paths
+from ragkeep.learned import INPUT, Part, apply, parts_of, rows_of
+from ragkeep.releases import champion
 from ragkeep.types import content_id
+
+TRIAL = "RAGKEEP_TRIAL"
+"""Names a JSON file of parts that `ragkeep learn` tries instead of the champion's."""
 
 
 def write_inputs(paths: Paths, params: Params) -> None:
     """Write the files above; one that says the same is left alone. Raises ConfigError, ModelError, MissingExtra."""
     sets = load_sets([paths.root / name for name in params.evaluate.sets])
-    _write(paths, "sets", {s.name: s.digest for s in sets})
-    _write(paths, "embedder", {"fingerprint": load_embedder(params.embed, paths.cache).fingerprint})
+    _write(paths.data / "inputs" / "sets.json", {s.name: s.digest for s in sets})
+    params, kept = apply(params, _parts(paths), paths.cache)
+    _write(paths.data / INPUT, rows_of(kept))
+    fingerprint = load_embedder(params.embed, paths.cache).fingerprint
+    _write(paths.data / "inputs" / "embedder.json", {"fingerprint": fingerprint})
     write_interactions(paths, params)
 
 
@@ -40,7 +50,7 @@ def write_interactions(paths: Paths, params: Params) -> None:
     shas = {name: content_id(*texts) for name, texts in held_back.items()}
     erasing = read_json(paths.interactions / NOTE)
     unfinished = content_id(json.dumps(erasing, sort_keys=True)) if erasing else ""
-    _write(paths, "interactions", {"segments": digests, "erasing": unfinished, "held_back": shas})
+    _write(paths.data / "inputs" / "interactions.json", {"segments": digests, "erasing": unfinished, "held_back": shas})
 
 
 def _digest(path: Path) -> str:
@@ -56,7 +66,14 @@ def _tests(paths: Paths, name: str) -> list[str]:
     return [folder.queries[query] for query in folder.test]
 
 
-def _write(paths: Paths, name: str, value: dict[str, Any]) -> None:
-    path = paths.data / "inputs" / f"{name}.json"
+def _parts(paths: Paths) -> list[Part]:
+    trial = os.environ.get(TRIAL)
+    if trial:
+        return parts_of(read_json(Path(trial)) or [])
+    live = champion(paths)
+    return parts_of(live.serving.get("learned", [])) if live else []
+
+
+def _write(path: Path, value: Any) -> None:
     if read_json(path) != value:
         write_json(path, value)

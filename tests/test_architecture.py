@@ -16,7 +16,7 @@ HOMES = {
     "ragas": "evaluation/judge.py",
     "dvc": "flows/",
     "lancedb": "ragkeep/stores/lancedb.py",
-    "torch": ("ragkeep/embedders/torch.py", "ragkeep/generators/local.py"),
+    "torch": ("ragkeep/embedders/torch.py", "ragkeep/generators/local.py", "tasks/learners/"),
     "transformers": "ragkeep/generators/local.py",
     "httpx": "ragkeep/wire.py",
     "sentence_transformers": ("ragkeep/embedders/torch.py", "ragkeep/rerankers/torch.py"),

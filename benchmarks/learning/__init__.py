@@ -1,0 +1,1 @@
+"""What learning from interactions gains, one experiment a module: see docs/learning.md."""

@@ -1,0 +1,191 @@
+"""Whether what was learned helps: two retrievers over the same held-out lessons, end to end.
+
+A gain of the vector leg alone shrinks or vanishes once words are searched beside it, and every change of a leg moves the
+best weight between the two. So both sides are compared as a user meets them, each with the weight that serves it best on
+the lessons for selection; the figure is taken from the lessons for the report, which chose nothing.
+
+Lessons are the rows of `tasks.lessons`, by their shape: this room cannot import that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragkeep.errors import ConfigError
+from ragkeep.fusion import fuse, ranking, tune_weight
+from ragkeep.types import Fusion, Legs
+
+from .compare import Paired
+from .compare import compare as paired
+
+_K = 10
+METRICS = ("ndcg_at_10", "recall_at_10")
+
+
+class Judged(Protocol):
+    """What is read of a lesson; see `tasks.lessons.Lesson`."""
+
+    @property
+    def id(self) -> str:
+        """Its name, by which both sides' legs are found."""
+
+    @property
+    def gains(self) -> Mapping[str, float]:
+        """Chunk id -> 0..1."""
+
+    @property
+    def split(self) -> str:
+        """train, select or report."""
+
+    @property
+    def unseen(self) -> bool:
+        """Whether no lesson for training has a gain in its documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a candidate must show. `min_unseen` and `min_guard` are changes of nDCG@10 that are still borne.
+
+    They are held against the estimate, not its lower bound: with a few hundred lessons a bound would refuse candidates
+    that change nothing. `min_lessons` for the report, below which nothing is promoted.
+    """
+
+    min_gain: float = 0.0
+    min_unseen: float = -0.005
+    min_guard: float = -0.01
+    min_lessons: int = 30
+    confidence: float = 0.95
+    resamples: int = 9999
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Both sides on the lessons for the report: metric -> comparison, for all of them and for each slice.
+
+    `weights` are the fusion weights of base and new; `slices` has "seen" and "unseen" where such lessons are.
+    """
+
+    overall: dict[str, Paired]
+    slices: dict[str, dict[str, Paired]]
+    weights: tuple[float, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON objects, numbers as they are."""
+        return {
+            "overall": {name: asdict(one) for name, one in self.overall.items()},
+            "slices": {cut: {name: asdict(one) for name, one in of.items()} for cut, of in self.slices.items()},
+            "weights": {"base": self.weights[0], "new": self.weights[1]},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether to promote, and every reason in words, those that speak against it first."""
+
+    promote: bool
+    reasons: tuple[str, ...]
+
+
+def compare(
+    base_legs: Mapping[str, Legs],
+    new_legs: Mapping[str, Legs],
+    lessons: Sequence[Judged],
+    *,
+    rules: Rules | None = None,
+    weights: tuple[float | None, float | None] = (None, None),
+    base_fusion: Fusion | None = None,
+) -> Gain:
+    """Compare two retrievers, given as lesson id -> both legs, on `lessons`.
+
+    A side's weight is tuned on the lessons whose split is select, unless `weights` gives it; `base_fusion` replaces the
+    base's whole fusion. A lesson without legs scores 0. Raises ConfigError where none is for the report.
+    """
+    rules = rules or Rules()
+    asked = [lesson for lesson in lessons if lesson.split == "report" and any(g > 0 for g in lesson.gains.values())]
+    if not asked:
+        raise ConfigError("no lesson is held out for the report: collect more interactions before learning from them")
+    chosen = [lesson for lesson in lessons if lesson.split == "select"]
+    base = base_fusion or Fusion("convex", _weight(base_legs, chosen, weights[0]))
+    new = Fusion("convex", _weight(new_legs, chosen, weights[1]))
+    before, after = scores(base_legs, asked, base), scores(new_legs, asked, new)
+    unseen = np.array([lesson.unseen for lesson in asked])
+    cuts = {name: mask for name, mask in (("seen", ~unseen), ("unseen", unseen)) if mask.any()}
+    return Gain(
+        overall=_paired(before, after, np.ones(len(asked), bool), rules),
+        slices={name: _paired(before, after, mask, rules) for name, mask in cuts.items()},
+        weights=(base.weight, new.weight),
+    )
+
+
+def scores(legs: Mapping[str, Legs], lessons: Sequence[Judged], fusion: Fusion) -> dict[str, NDArray[np.float64]]:
+    """Return metric -> float64 (n,): what each lesson's first ten hits are worth."""
+    ndcg, recall = np.zeros(len(lessons)), np.zeros(len(lessons))
+    for row, lesson in enumerate(lessons):
+        if lesson.id in legs:
+            ndcg[row], recall[row] = _score(legs[lesson.id], lesson.gains, fusion)
+    return {"ndcg_at_10": ndcg, "recall_at_10": recall}
+
+
+def verdict(gain: Gain, *, guard: Paired | None = None, rules: Rules | None = None) -> Verdict:
+    """Judge a gain; `guard` compares both sides on a set of another domain. A candidate that ties is not promoted."""
+    rules = rules or Rules()
+    one = gain.overall["ndcg_at_10"]
+    against, held = list[str](), list[str]()
+
+    def check(passed: bool, text: str) -> None:
+        (held if passed else against).append(text)
+
+    check(one.n >= rules.min_lessons, f"{one.n} lessons were held out, {rules.min_lessons} are needed")
+    check(one.ci[0] > rules.min_gain, f"end to end {_told(one)}: the lower bound must be above {_points(rules.min_gain)}")
+    if "unseen" in gain.slices:
+        other = gain.slices["unseen"]["ndcg_at_10"]
+        check(other.delta >= rules.min_unseen, f"unseen documents {_told(other)}: at least {_points(rules.min_unseen)}")
+    if guard is not None:
+        check(guard.delta >= rules.min_guard, f"guard set {_told(guard)}: at least {_points(rules.min_guard)}")
+    return Verdict(not against, (*against, *held))
+
+
+def _told(one: Paired) -> str:
+    return f"{_points(one.delta)} [{_points(one.ci[0])}, {_points(one.ci[1])}] over {one.n} lessons"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.2f} points"
+
+
+def _weight(legs: Mapping[str, Legs], lessons: Sequence[Judged], given: float | None) -> float:
+    found = [(legs[lesson.id], lesson.gains) for lesson in lessons if lesson.id in legs]
+    return tune_weight([one for one, _ in found], [gains for _, gains in found]) if given is None else given
+
+
+def _score(legs: Legs, gains: Mapping[str, float], fusion: Fusion) -> tuple[float, float]:
+    """nDCG@10 and the share of what has a gain that is among the first ten."""
+    best = [legs.ids[n] for n in ranking(fuse(legs, fusion), _K)]
+    got = np.array([gains.get(chunk, 0.0) for chunk in best])
+    ideal = _dcg(np.sort(np.array(list(gains.values()), float))[::-1][:_K])
+    return float(_dcg(got) / ideal), float(np.count_nonzero(got) / sum(g > 0 for g in gains.values()))
+
+
+def _dcg(gains: NDArray[np.float64]) -> float:
+    return float((gains / np.log2(np.arange(2, len(gains) + 2))).sum())
+
+
+def _paired(
+    before: Mapping[str, NDArray[np.float64]],
+    after: Mapping[str, NDArray[np.float64]],
+    mask: NDArray[np.bool_],
+    rules: Rules,
+) -> dict[str, Paired]:
+    return {
+        name: paired(
+            before[name][mask].tolist(), after[name][mask].tolist(),
+            confidence=rules.confidence, resamples=rules.resamples, seed=rules.seed,
+        )
+        for name in METRICS
+    }  # fmt: skip

@@ -1,0 +1,153 @@
+"""Both towers, all weights: the gain is larger than the query tower's alone, and every passage is embedded again.
+
+In-batch negatives (Henderson et al. 2017, arXiv 1705.00652, section 4.3) without two rows that share an answer, and
+beside them every other passage as the vector the base gave it: hard negatives that cost a product of matrices instead
+of an encoder's pass, and hold the model near the base. Those the base holds for nearly as good as the answer count as
+nothing: they may be one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ragkeep.models import sha256
+from ragkeep.types import Vectors, content_id
+
+from ..lessons import Lesson, TrainingSet
+from . import Base, Learned, NothingToLearn
+from .encoder import _WORDS, Tower, embed, load_tower, save_tower, torch_on_one_thread
+from .query_tower import usable
+from .training import batches, contrast, false_negatives, fit, forget
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One table for every set; see `query_tower.Recipe`. `bank` weighs the frozen negatives (0: none).
+
+    `max_tokens` is how much of a passage is read while training; `frozen` lower layers stay as they are.
+    """
+
+    epochs: int = 1
+    batch: int = 32
+    rate: float = 5e-5
+    question_tokens: int = 48
+    max_tokens: int = 128
+    anchor: float = 0.1
+    bank: bool = True
+    alike: float = 0.95
+    frozen: int = 0
+    least: int = 200
+    most: int = 4000
+
+
+def learn(lessons: TrainingSet, base: Base, out: Path, *, seed: int, tick: Callable[[int, int], None]) -> Learned:
+    """Train all weights into `out/model`. See `learners.Learner`."""
+    return learn_by(Recipe(), lessons, base, out, seed=seed, tick=tick)
+
+
+def learn_by(
+    recipe: Recipe, lessons: TrainingSet, base: Base, out: Path, *, seed: int, tick: Callable[[int, int], None]
+) -> Learned:
+    """Train by a recipe."""
+    began = time.process_time()
+    chosen = usable(lessons, recipe.most)
+    if len(chosen) < recipe.least:
+        raise NothingToLearn(f"both towers need {recipe.least} lessons for training, there are {len(chosen)}")
+    torch_on_one_thread()
+    tower = load_tower(base.model)
+    problem = _Problem(recipe, tower, chosen, lessons, base, seed)
+    key = content_id("both-towers", lessons.sha, sha256(tower.encoder.weights), repr(recipe), str(seed))
+    out.mkdir(parents=True, exist_ok=True)
+    trained, losses = fit(
+        problem.start, problem.loss, steps=len(problem.batches), rate=recipe.rate, out=out, key=key, tick=tick
+    )
+    tower.weights |= problem.whole(trained)
+    save_tower(tower, out / "model")
+    forget(out)
+    card = {
+        "learner": "both-towers", "base": base.embedder.fingerprint, "training_set": lessons.sha,
+        "lessons": len(chosen), "seed": seed, "recipe": asdict(recipe), "curve": losses,
+        "cpu_s": round(time.process_time() - began, 1),
+    }  # fmt: skip
+    return Learned(
+        "both-towers", out / "model", sha256(out / "model" / "model.safetensors"),
+        embed={"backend": "openvino", "model": "{folder}"}, reindex=True, card=card,
+    )  # fmt: skip
+
+
+class _Problem:
+    """Questions and the passages that answer them; a row is one question with one answer."""
+
+    def __init__(
+        self, recipe: Recipe, tower: Tower, chosen: Sequence[Lesson], lessons: TrainingSet, base: Base, seed: int
+    ) -> None:
+        import torch
+
+        self.recipe, self.tower = recipe, tower
+        ids = sorted(lessons.texts)
+        at = {chunk: n for n, chunk in enumerate(ids)}
+        self.pairs = [(one, best) for one in chosen if (best := _best(one, at)) is not None]
+        self.answers = [{at[c] for c, g in one.gains.items() if g > 0 and c in at} for one, _ in self.pairs]
+        keys = [(one.question, *(c for c, g in one.gains.items() if g > 0)) for one, _ in self.pairs]
+        self.batches = batches(keys, recipe.batch, epochs=recipe.epochs, seed=seed)
+        questions = tower.tokenize([one.question for one, _ in self.pairs], "query", recipe.question_tokens)
+        used = sorted({at[best] for _, best in self.pairs})
+        passages = tower.tokenize([lessons.texts[ids[n]] for n in used], "passage", recipe.max_tokens)
+        self.known = sorted({token for row in [*questions, *passages] for token in row})
+        place = {token: n for n, token in enumerate(self.known)}
+        self.questions = [[place[token] for token in row] for row in questions]
+        self.passages = {n: [place[token] for token in row] for n, row in zip(used, passages, strict=True)}
+        self.positive = [at[best] for _, best in self.pairs]
+        self.sure = torch.tensor([one.gains[best] for one, best in self.pairs])
+        self.bank = base.embedder.embed([lessons.texts[i] for i in ids], role="passage")
+        self.asked = base.embedder.embed([one.question for one, _ in self.pairs], role="query")
+        trains = {n: w for n, w in tower.weights.items() if _trains(n, recipe.frozen)}
+        self.start = {n: w[self.known] if n == _WORDS else w for n, w in trains.items()}
+        self.fixed = {n: w[self.known] if n == _WORDS else w for n, w in tower.weights.items() if n not in trains}
+
+    def loss(self, step: int, weights: Any) -> Any:
+        """Cross-entropy of each question over the passages of its batch, and over the base's vectors of all others."""
+        import torch
+
+        chosen = self.batches[step]
+        rows = [self.questions[n] for n in chosen] + [self.passages[self.positive[n]] for n in chosen]
+        made = embed(self.tower, rows, {**self.fixed, **weights})
+        asked, read = made[: len(chosen)], made[len(chosen) :]
+        places = [self.positive[n] for n in chosen]
+        if self.recipe.bank:
+            places = places + [n for n in range(len(self.bank)) if n not in set(places)]
+        against: Vectors = self.bank[places]
+        base = np.asarray(self.asked[chosen] @ against.T, np.float32)
+        right = np.array([[n == p for p in places] for n in (self.positive[m] for m in chosen)])
+        also = np.array([[p in self.answers[m] for p in places] for m in chosen]) & ~right
+        banned = torch.from_numpy(false_negatives(base, right, self.recipe.alike) | also)
+        frozen = torch.from_numpy(against[len(chosen) :])
+        scores = torch.cat([asked @ read.T, asked @ frozen.T], dim=1)
+        labels = torch.from_numpy(right.astype(np.float32))
+        return contrast(scores, labels, torch.from_numpy(base), banned, anchor=self.recipe.anchor, sure=self.sure[chosen])
+
+    def whole(self, trained: Any) -> dict[str, Any]:
+        """Return the trained tensors in their full shapes: rows of words nobody used stay the base's."""
+        if _WORDS not in trained:
+            return dict(trained)
+        words = self.tower.weights[_WORDS].clone()
+        words[self.known] = trained[_WORDS]
+        return {**trained, _WORDS: words}
+
+
+def _best(lesson: Lesson, at: dict[str, int]) -> str | None:
+    """The surest answer whose text is known; of equals the first by id."""
+    known = (c for c, g in lesson.gains.items() if g > 0 and c in at)
+    return min(known, key=lambda c: (-lesson.gains[c], c), default=None)
+
+
+def _trains(name: str, frozen: int) -> bool:
+    if name.startswith("encoder.layer."):
+        return int(name.split(".")[2]) >= frozen
+    return not frozen and name in (_WORDS, "embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias")

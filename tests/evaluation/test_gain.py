@@ -1,0 +1,122 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluation.compare import Paired
+from evaluation.gain import Gain, Rules, compare, verdict
+from ragkeep.errors import ConfigError
+from ragkeep.types import Legs
+from tasks.lessons import Lesson
+
+FEW = Rules(resamples=199)
+
+
+def legs(vector: list[float], keyword: list[float]) -> Legs:
+    ids = tuple(f"c{n:02}" for n in range(len(vector)))
+    return Legs(ids, np.array(vector, np.float32), np.array(keyword, np.float32))
+
+
+def held_out(count: int, *, unseen: bool = False, first: int = 0) -> list[Lesson]:
+    return [
+        Lesson(f"q{n}", f"question {n}", {"c00": 1.0}, split="report", unseen=unseen) for n in range(first, first + count)
+    ]
+
+
+def found_at(rank: int, lessons: list[Lesson]) -> dict[str, Legs]:
+    """Legs whose vector leg has the answer at a rank; no word matches."""
+    scores = sorted(np.linspace(0.1, 0.9, 12).tolist(), reverse=True)
+    scores.insert(0, scores.pop(rank - 1))
+    return {one.id: legs(scores, [0.0] * 12) for one in lessons}
+
+
+def test_a_better_rank_is_a_gain_and_is_promoted() -> None:
+    lessons = held_out(20) + held_out(20, unseen=True, first=20)
+    gain = compare(found_at(3, lessons), found_at(1, lessons), lessons, rules=FEW)
+    assert gain.overall["ndcg_at_10"].delta == pytest.approx(0.5)
+    assert gain.overall["recall_at_10"].delta == 0
+    assert gain.slices.keys() == {"seen", "unseen"}
+    assert verdict(gain).promote
+
+
+def test_a_tie_is_not_promoted() -> None:
+    lessons = held_out(40)
+    same = found_at(2, lessons)
+    found = verdict(compare(same, same, lessons, rules=FEW))
+    assert not found.promote
+    assert "lower bound must be above" in found.reasons[0]
+
+
+def test_a_loss_on_unseen_documents_refuses_what_gains_elsewhere() -> None:
+    lessons = held_out(200) + held_out(20, unseen=True, first=200)
+    before, after = found_at(2, lessons), found_at(1, lessons)
+    after |= found_at(3, lessons[200:])
+    found = verdict(compare(before, after, lessons, rules=FEW))
+    assert not found.promote
+    assert len(found.reasons) == 3
+    assert found.reasons[0].startswith("unseen documents")
+
+
+def test_forgetting_another_domain_refuses() -> None:
+    lessons = held_out(40)
+    gain = compare(found_at(3, lessons), found_at(1, lessons), lessons, rules=FEW)
+    assert verdict(gain, guard=paired(-0.01)).promote
+    assert not verdict(gain, guard=paired(-0.011)).promote
+
+
+def test_few_lessons_prove_nothing() -> None:
+    lessons = held_out(5)
+    found = verdict(compare(found_at(3, lessons), found_at(1, lessons), lessons, rules=FEW))
+    assert found.reasons[0] == "5 lessons were held out, 30 are needed"
+
+
+def test_both_sides_get_the_weight_that_serves_them_best_on_the_lessons_for_selection() -> None:
+    report = held_out(30)
+    lessons = [*report, *(replace(one, id=f"s{one.id}", split="select") for one in report)]
+    worded = {one.id: legs([0.1, 0.9, 0.5], [3.0, 1.0, 0.5]) for one in lessons}
+    near = {one.id: legs([0.9, 0.1, 0.5], [1.0, 3.0, 2.5]) for one in lessons}
+    gain = compare(worded, near, lessons, rules=FEW)
+    assert gain.weights[0] < 0.5 < gain.weights[1]
+    assert gain.overall["ndcg_at_10"].base == gain.overall["ndcg_at_10"].new == 1
+
+
+def test_the_report_decides_nothing() -> None:
+    report, chosen = held_out(10), [Lesson("s", "s", {"c01": 1.0}, split="select")]
+    before = found_at(1, [*report, *chosen])
+    flipped = [replace(one, gains={"c05": 1.0}) for one in report]
+    weights = {compare(before, before, [*some, *chosen], rules=FEW).weights for some in (report, flipped)}
+    assert len(weights) == 1
+
+
+def test_without_lessons_for_the_report_there_is_no_figure() -> None:
+    with pytest.raises(ConfigError, match="held out"):
+        compare({}, {}, [Lesson("q", "q", {"c": 1.0})])
+
+
+@given(st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), min_size=1, max_size=20))
+@settings(max_examples=30, deadline=None)
+def test_exchanging_the_sides_turns_the_sign(ranks: list[tuple[int, int]]) -> None:
+    lessons = held_out(len(ranks))
+    pairs = list(zip(lessons, ranks, strict=True))
+    one = {k: v for lesson, (a, _) in pairs for k, v in found_at(a, [lesson]).items()}
+    other = {k: v for lesson, (_, b) in pairs for k, v in found_at(b, [lesson]).items()}
+    there, back = (compare(a, b, lessons, rules=FEW, weights=(1, 1)) for a, b in ((one, other), (other, one)))
+    for name, found in there.overall.items():
+        assert found.delta == pytest.approx(-back.overall[name].delta)
+        assert 0 <= found.base <= 1
+        assert 0 <= found.new <= 1
+
+
+@given(st.floats(-0.1, 0.1), st.floats(-0.1, 0.1), st.floats(-0.1, 0.1))
+@settings(max_examples=60, deadline=None)
+def test_what_is_promoted_breaks_no_rule(overall: float, unseen: float, guard: float) -> None:
+    gain = Gain({"ndcg_at_10": paired(overall)}, {"unseen": {"ndcg_at_10": paired(unseen)}}, (0.6, 0.6))
+    found = verdict(gain, guard=paired(guard))
+    assert found.promote == (overall - 0.01 > 0 and unseen >= -0.005 and guard >= -0.01)
+    assert len(found.reasons) == 4
+
+
+def paired(delta: float) -> Paired:
+    return Paired(base=0.5, new=0.5 + delta, delta=delta, ci=(delta - 0.01, delta + 0.01), p=0.01, n=100)
