@@ -39,8 +39,6 @@ class Limits:
     timeout_s: float = 3600.0
 
 
-LEARNING = frozenset({"trainset"})
-"""Stages of dvc.yaml that are `ragkeep learn`'s: a night neither needs them nor fails with them."""
 LOSSES = 20
 """How many of the questions that lost most a refused night's result names."""
 LIMITS = {
@@ -73,24 +71,13 @@ def _stage(paths: Paths, stage: str, *, force: bool = False) -> bool:
     return named(paths, stage, force)
 
 
-<<<<<<< HEAD
-def walk(paths: Paths, params: Params, lease: Lease) -> dict[str, bool]:
-    """Run every stage of the night in the graph's order. Raises LeaseLost, StageFailed.
-=======
 def walk(paths: Paths, params: Params, lease: Lease, *, upto: str = "evaluate") -> dict[str, bool]:
     """Run a stage and all it needs in the graph's order. Raises LeaseLost, StageFailed.
->>>>>>> main
 
     DVC sees neither that a file could not be read for the moment nor that the store has lost an index: those are forced.
     """
     ran = {}
-<<<<<<< HEAD
-    for name in stages(paths.root):
-        if name in LEARNING:
-            continue
-=======
     for name in stages(paths.root, upto):
->>>>>>> main
         lease.check()
         ran[name] = _stage(paths, name, force=name == "ingest" and refused_for_the_moment(paths.data))
         if name == "index" and not night.receipt_holds(paths, params):
