@@ -139,10 +139,14 @@ def test_a_golden_question_is_not_learned_from_nor_one_much_like_it(people: Peop
 def test_test_questions_of_excluded_folders_are_not_learned_from(people: People, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     put_rows(folder / "corpus.jsonl", {"id": "x", "text": "The gasket."})
-    put_rows(folder / "queries.jsonl", {"id": "q", "text": "Who made the gasket?"})
-    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\tx\t1\n")
-    people.vote(people.ask("ann", "Who made that gasket", "d00.md"))
-    assert people.learn(replace(SMALL, exclude=("set",))).lessons == ()
+    asked = {"q": "Who made the gasket?", "r": "Who broke the rotor?"}
+    put_rows(folder / "queries.jsonl", *({"id": name, "text": text} for name, text in asked.items()))
+    for name, query in (("qrels.tsv", "q"), ("qrels_train.tsv", "r")):
+        (folder / name).write_text(f"query-id\tcorpus-id\tscore\n{query}\tx\t1\n")
+    for question in ("Who made that gasket", "Who broke this rotor"):
+        people.vote(people.ask("ann", question, "d00.md"))
+    found = people.learn(replace(SMALL, exclude=("set",)))
+    assert [one.question for one in found.lessons] == ["Who broke this rotor"]
 
 
 def test_personal_data_in_a_question_is_masked(people: People) -> None:
