@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .cli_keys import keys_app
+from .cli_learn import simulate
 from .cli_models import learn, models_app
 from .cli_quarantine import quarantine_app
 from .cli_queue import queue_app
@@ -301,6 +302,7 @@ def report(*, json: Json = False) -> None:
 
 app.command()(explain)
 app.command()(learn)
+app.command()(simulate)
 
 
 @app.command()

@@ -46,8 +46,8 @@ def write_inputs(paths: Paths, params: Params) -> None:
 def write_interactions(paths: Paths, params: Params) -> None:
     """Write interactions.json. An erasure writes segments anew, and one that is not finished yet is named."""
     digests = {path.stem: _digest(path) for path in sealed_paths(paths.interactions)}
-    held_back = {name: sorted(_tests(paths, name)) for name in params.learn.exclude}
-    shas = {name: content_id(*texts) for name, texts in held_back.items()}
+    folders = {name: read_folder(paths.root / name) for name in params.learn.exclude}
+    shas = {name: content_id(*sorted(folder.measured())) for name, folder in folders.items()}
     erasing = read_json(paths.interactions / NOTE)
     unfinished = content_id(json.dumps(erasing, sort_keys=True)) if erasing else ""
     _write(paths.data / "inputs" / "interactions.json", {"segments": digests, "erasing": unfinished, "held_back": shas})
@@ -59,11 +59,6 @@ def _digest(path: Path) -> str:
     except LogDamaged:  # learning reads past what is damaged; the night does not stop for it
         stat = path.stat()
         return f"damaged:{stat.st_size}:{stat.st_mtime_ns}"
-
-
-def _tests(paths: Paths, name: str) -> list[str]:
-    folder = read_folder(paths.root / name)
-    return [folder.queries[query] for query in folder.test]
 
 
 def _parts(paths: Paths) -> list[Part]:

@@ -10,6 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from ragkeep.analysis import terms
 from tasks.claims import STRONG, Opinion
@@ -121,12 +122,10 @@ def _targeting(
     many = [uri for uri, count in mine.most_common(3) if count >= TARGETED]
     if not many:
         return None
-    everybody: Counter[str] = Counter()
-    for name, record in records.items():
-        if name != user:
-            everybody.update(record.documents)
+    others = [record.documents for name, record in records.items() if name != user and record.documents]
     for uri in many:
-        expected = mine.total() * (everybody[uri] + 1) / (everybody.total() + len(everybody) + 1)
+        # the median account, so that those who attack together do not excuse each other
+        expected = mine.total() * median([theirs[uri] / theirs.total() for theirs in others] or [0.0])
         strange = sum(covered(questions[n], texts.get(chunk, "")) < COVERED for n, chunk in records[user].lessons[uri])
         if strange >= max(TARGETED, mine[uri] / 2) and mine[uri] >= TIMES * expected:
             return "one document", f"{strange} questions that share no words with it, for {uri}"

@@ -87,8 +87,7 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
 def held_back(paths: Paths, params: Params) -> list[str]:
     """List every question that quality is measured with: of the golden sets, and of the folders in learn.exclude."""
     golden = [q.text for s in load_sets([paths.root / name for name in params.evaluate.sets]) for q in s.questions]
-    folders = [read_folder(paths.root / name) for name in params.learn.exclude]
-    return golden + [folder.queries[query] for folder in folders for query in folder.test]
+    return golden + [text for name in params.learn.exclude for text in read_folder(paths.root / name).measured()]
 
 
 def _fill(made: _Set, history: History, chunks: Chunks, learn: LearnParams, known: Known, likeness: Likeness) -> None:

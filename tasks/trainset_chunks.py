@@ -9,7 +9,7 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
@@ -92,7 +92,7 @@ class Chunks:
         if sample:
             ids = (row["id"] for row in self._rows(["id"]))
             wanted |= set(heapq.nsmallest(sample, ids, key=lambda chunk: (share("sample", chunk), chunk)))
-        found = {}
+        found: dict[str, str] = {}
         for path in iter_shards(self._folder) if wanted else ():
             found |= {chunk.id: chunk.embed_text for chunk in iter_chunks(read_table(path)) if chunk.id in wanted}
         return found
@@ -101,7 +101,7 @@ class Chunks:
         """Name a chunk's document: workspace and uri."""
         return "/".join(self.where[chunk])
 
-    def _rows(self, columns: list[str]) -> Iterator[dict[str, str]]:
+    def _rows(self, columns: list[str]) -> Iterator[dict[str, Any]]:
         for path in iter_shards(self._folder):
             with pq.ParquetFile(path, memory_map=True) as file:
                 for batch in file.iter_batches(batch_size=_BATCH, columns=columns):

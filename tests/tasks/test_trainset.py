@@ -1,14 +1,17 @@
 """Lessons: what each act teaches, who is not believed, what is never learned from, and where a lesson goes."""
 
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tasks.claims import Opinion
 from tasks.questions import share
-from tasks.trainset import split_of
+from tasks.suspects import suspects
+from tasks.trainset import account, split_of
 
 from .learning import ASKED, SMALL, TEXTS, People
 from .nights import PARAMS, put_rows
@@ -136,10 +139,14 @@ def test_a_golden_question_is_not_learned_from_nor_one_much_like_it(people: Peop
 def test_test_questions_of_excluded_folders_are_not_learned_from(people: People, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     put_rows(folder / "corpus.jsonl", {"id": "x", "text": "The gasket."})
-    put_rows(folder / "queries.jsonl", {"id": "q", "text": "Who made the gasket?"})
-    (folder / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\tx\t1\n")
-    people.vote(people.ask("ann", "Who made that gasket", "d00.md"))
-    assert people.learn(replace(SMALL, exclude=("set",))).lessons == ()
+    asked = {"q": "Who made the gasket?", "r": "Who broke the rotor?"}
+    put_rows(folder / "queries.jsonl", *({"id": name, "text": text} for name, text in asked.items()))
+    for name, query in (("qrels.tsv", "q"), ("qrels_train.tsv", "r")):
+        (folder / name).write_text(f"query-id\tcorpus-id\tscore\n{query}\tx\t1\n")
+    for question in ("Who made that gasket", "Who broke this rotor"):
+        people.vote(people.ask("ann", question, "d00.md"))
+    found = people.learn(replace(SMALL, exclude=("set",)))
+    assert [one.question for one in found.lessons] == ["Who broke this rotor"]
 
 
 def test_personal_data_in_a_question_is_masked(people: People) -> None:
@@ -183,7 +190,7 @@ def test_clocks_that_jump_change_nothing(people: People, monkeypatch: pytest.Mon
         monkeypatch.setattr("ragkeep.interactions.records.now", lambda at=at: at)
         people.vote(people.ask("ann", ASKED[name], name))
     monkeypatch.undo()
-    assert {people.lesson(name).seqs for name in DOCS} == {(2 * n + 1, 2 * n + 2) for n in range(len(DOCS))}
+    assert {one.seqs for one in people.learn().lessons} == {(2 * n + 1, 2 * n + 2) for n in range(len(DOCS))}
 
 
 def test_only_the_newest_records_are_read(people: People) -> None:
@@ -242,3 +249,73 @@ def test_a_question_nobody_could_read_is_set_aside_with_its_reason(people: Peopl
     [row] = map(json.loads, (people.paths.data / "trainset" / "quarantine.jsonl").read_text().splitlines())
     assert (row["what"], row["reason"], row["seqs"]) == ("lesson", "length", [1, 2])
     assert [one.question for one in found.lessons] == [ASKED["d01.md"]]
+
+
+def attack(people: People, share_of_votes: float, how: str, questions: int = 160) -> list[dict[str, object]]:
+    """Let ten honest accounts, wrong now and then, and three attackers be heard; return what was set aside."""
+    draw, docs = random.Random(7), list[str]()
+    for n in range(questions):
+        doc = draw.choice(DOCS)
+        docs.append(doc)
+        for user in draw.sample([f"honest{i}" for i in range(10)], 4):
+            shown = [doc, draw.choice(DOCS)]
+            people.vote(people.ask(user, f"{ASKED[doc]} for pump{n}", *shown), -1 if draw.random() < 0.2 else 1)
+    for n in range(round(4 * questions * share_of_votes)):
+        user, doc = f"poison{n % 3}", docs[n % questions]
+        answer = people.ask(user, f"{ASKED[doc]} for pump{n % questions}", doc, "d07.md")
+        if how == "inverted":
+            people.vote(answer, -1)
+            people.click(answer, 2)
+        elif how == "targeted":
+            people.correct(answer, TEXTS["d07.md"])
+    people.learn(replace(SMALL, per_user_cap=1000))
+    return [json.loads(row) for row in (people.paths.data / "trainset/quarantine.jsonl").read_text().splitlines()]
+
+
+POISONERS = {account(f"poison{n}") for n in range(3)}
+
+
+@pytest.mark.parametrize("share_of_votes", [0.1, 0.25])
+@pytest.mark.parametrize(("how", "reason"), [("inverted", "contradicts"), ("targeted", "one document")])
+def test_attackers_are_not_believed_and_honest_people_are(
+    people: People, share_of_votes: float, how: str, reason: str
+) -> None:
+    rows = attack(people, share_of_votes, how)
+    assert {row["account"] for row in rows} == POISONERS
+    assert {row["reason"] for row in rows} <= {reason, "contradicts"}
+    assert not any("poison" in json.dumps(row) for row in rows)
+
+
+def test_an_account_that_rates_one_answer_after_the_other_without_asking_is_not_believed(people: People) -> None:
+    answers = [people.ask(f"u{n % 5}", f"{ASKED[DOCS[n % 8]]} for pump{n}", DOCS[n % 8]) for n in range(40)]
+    for answer in answers:
+        people.vote(answer)
+        people.vote(answer, user="robot")
+    found = people.learn()
+    assert found.card["quarantined"] == {"burst": 1}
+    assert {one.users for one in found.lessons} == {1}
+    trusted = people.learn(replace(SMALL, trust=(account("robot"),)))
+    assert {one.users for one in trusted.lessons} == {2}
+
+
+def test_no_account_speaks_in_many_more_lessons_than_the_others(people: People) -> None:
+    for n in range(60):
+        user = "talker" if n >= 20 else f"u{n % 5}"
+        people.vote(people.ask(user, f"{ASKED[DOCS[n % 8]]} for pump{n}", DOCS[n % 8]))
+    found = people.learn(replace(SMALL, per_user_cap=5))
+    assert len(found.lessons) == 20 + 12  # three times the median account
+    assert found.card["left_out"]["lessons over an account's cap"] == 28
+
+
+def test_a_project_of_one_person_learns_from_that_person(people: People) -> None:
+    for n in range(40):
+        people.vote(people.ask("ann", f"{ASKED[DOCS[n % 8]]} for pump{n}", DOCS[n % 8]))
+    assert len(people.learn(replace(SMALL, per_user_cap=5)).lessons) == 40
+
+
+def test_an_account_that_pushes_one_document_for_whatever_is_asked_is_found_without_anyone_to_contradict_it() -> None:
+    questions = [f"{ASKED[DOCS[n % 7]]} for pump{n}" for n in range(40)]
+    honest = [[Opinion(DOCS[n % 7], f"honest{n % 5}", 0.6)] for n in range(20)]
+    said = honest + [[Opinion("d07.md", "poison", 0.8)] for _ in range(20)]
+    [found] = suspects(said, questions=questions, document=str, texts=TEXTS, runs={})
+    assert (found.user, found.reason) == ("poison", "one document")
