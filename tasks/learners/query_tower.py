@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,9 +84,20 @@ def learn_by(
 
 
 def usable(lessons: TrainingSet, most: int) -> list[Lesson]:
-    """Return lessons for training whose answers' texts are known, the newest `most` of them, in order."""
+    """Return lessons for training whose answers' texts are known, the newest `most` of them, in order.
+
+    No passage is taught by more than a hundredth of them (or ten): so much love for one is a campaign, and what is left
+    of it moves little.
+    """
     found = [one for one in lessons.of("train") if any(g > 0 and c in lessons.texts for c, g in one.gains.items())]
-    return found[-most:]
+    found = found[-most:]
+    cap, counts, kept = max(10, len(found) // 100), Counter[str](), []
+    for one in reversed(found):
+        loved = [c for c, g in one.gains.items() if g > 0]
+        if all(counts[c] < cap for c in loved):
+            counts.update(loved)
+            kept.append(one)
+    return kept[::-1]
 
 
 class _Problem:

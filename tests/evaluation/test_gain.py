@@ -21,8 +21,7 @@ def legs(vector: list[float], keyword: list[float]) -> Legs:
 
 def held_out(count: int, *, unseen: bool = False, first: int = 0) -> list[Lesson]:
     return [
-        Lesson(f"q{n}", f"question {n}", {"c00": 1.0}, split="report", unseen=unseen)
-        for n in range(first, first + count)
+        Lesson(f"q{n}", f"question {n}", {"c00": 1.0}, split="report", unseen=unseen) for n in range(first, first + count)
     ]
 
 
