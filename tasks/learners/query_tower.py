@@ -33,10 +33,12 @@ from .training import batches, contrast, false_negatives, fit, forget
 class Recipe:
     """One table for every set. `anchor` is the base's share of a target, `steady` weighs the pieces of passages.
 
-    `alike`: see `training.false_negatives`. `most` bounds the lessons that are read, the newest first.
+    `alike`: see `training.false_negatives`. `most` bounds the lessons that are read, the newest first, and `steps` the
+    CPU seconds: about one a step.
     """
 
-    epochs: int = 2
+    epochs: int = 3
+    steps: int = 100
     batch: int = 32
     rate: float = 1e-4
     max_tokens: int = 48
@@ -112,6 +114,7 @@ class _Problem:
         self.recipe, self.tower = recipe, tower
         questions = [one.question for one in chosen]
         self.batches = batches([(q,) for q in questions], recipe.batch, epochs=recipe.epochs, seed=seed)
+        self.batches = self.batches[: recipe.steps]
         self.steps = len(self.batches)
         drawn = np.random.default_rng((seed, 1)).integers(0, len(texts), (self.steps, recipe.pieces))
         self.drawn = drawn.reshape(-1).tolist()
