@@ -44,7 +44,7 @@ def learn(lessons: TrainingSet, base: Base, out: Path, *, seed: int, tick: Calla
     legs = base.legs(chosen, None)
     fusion = Fusion("convex", tune_weight([legs[one.id] for one in chosen], [one.gains for one in chosen]))
     rarity = _rarity(lessons.texts)
-    differences = []
+    differences: list[NDArray[np.float32]] = []
     for done, one in enumerate(chosen, 1):
         differences += _differences(one, legs[one.id], fusion, lessons.texts, rarity)
         tick(done, len(chosen))
@@ -64,7 +64,7 @@ def learn(lessons: TrainingSet, base: Base, out: Path, *, seed: int, tick: Calla
 
 
 def fitted(differences: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fit weights (6,) so that each row, an answer's features less another's, sums to more than 0: logistic, by Newton."""
+    """Fit weights (6,) so that each row, an answer's features less another's, sums to more than 0: by Newton."""
     weights = np.zeros(differences.shape[1])
     for _ in range(_STEPS):
         wrong = 1 / (1 + np.exp(np.clip(differences @ weights, -30, 30)))
