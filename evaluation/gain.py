@@ -136,7 +136,8 @@ def verdict(gain: Gain, *, guard: Paired | None = None, rules: Rules | None = No
     """Judge a gain; `guard` compares both sides on a set of another domain. A candidate that ties is not promoted."""
     rules = rules or Rules()
     one = gain.overall["ndcg_at_10"]
-    against, held = list[str](), list[str]()
+    against: list[str] = []
+    held: list[str] = []
 
     def check(passed: bool, text: str) -> None:
         (held if passed else against).append(text)
