@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from .cli_finetune import finetune_app
 from .cli_keys import keys_app
 from .cli_quarantine import quarantine_app
 from .cli_queue import queue_app
@@ -34,6 +35,7 @@ app.add_typer(releases_app, name="releases")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(keys_app, name="keys")
 app.add_typer(queue_app, name="queue")
+app.add_typer(finetune_app, name="finetune")
 
 Workspace = Annotated[str, typer.Option(help="Whose documents may be read.")]
 Mode = Literal["hybrid", "vector", "bm25"]
