@@ -1,4 +1,4 @@
-"""`ragkeep finetune ...`: a language model tuned on one's own documents, step by step; needs the checkout and extra [train].
+"""`ragkeep finetune ...`: a language model tuned on one's own documents, step by step; needs extra [train].
 
 Every step reads what the one before it wrote below `output` of finetune.yaml; any of them may be repeated.
 """
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from .console import Json, emit_json, logs_to_stderr, next_step, project, room, say, table
+from .console import Json, emit_json, logs_to_stderr, next_step, project, room, table
 from .errors import CannotJudge, ConfigError
 
 finetune_app = typer.Typer(

@@ -103,7 +103,7 @@ def _trainer(
     import trl
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import set_seed
+    from transformers import PrinterCallback, set_seed
 
     params, lora = place.params, place.params.lora
     set_seed(params.seed)
@@ -126,7 +126,7 @@ def _trainer(
         model, args=args, train_dataset=Dataset.from_list(data), processing_class=tokenizer, peft_config=config,
         callbacks=[_ticking(tick)],
     )  # fmt: skip
-    made.remove_callback("PrinterCallback")
+    made.remove_callback(PrinterCallback)
     return made
 
 

@@ -13,11 +13,11 @@ from ragkeep.errors import ConfigError, ModelError, RagkeepError
 
 from . import formats, weights
 from .config import Place, load
-from .train import device_of, check_targets
+from .train import check_targets, device_of
 
 
 def validate(path: Path) -> list[dict[str, Any]]:
-    """Check a finetune.yaml whole; returns {name, ok, detail} for each check. Raises ConfigError for one that is no file."""
+    """Check a finetune.yaml whole; returns {name, ok, detail} for each check. Raises ConfigError where there is none."""
     place = load(path)
     checks = [{"name": "finetune.yaml", "ok": True, "detail": str(place.path)}]
     checks.append(_one("sources", lambda: _sources(place)))

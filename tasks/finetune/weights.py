@@ -196,7 +196,8 @@ def _problem(node: Any) -> str:
     from jinja2 import nodes
 
     reached = _attribute(node)
-    if (reached.startswith("_") and reached != "_") or reached in _REACHING:
+    hidden = "_" if isinstance(node, nodes.Getattr) else "__"  # a variable of its own may begin with one
+    if reached.startswith(hidden) or reached in _REACHING:
         return f"reaches for {reached!r}"
     if isinstance(node, nodes.Include | nodes.Import | nodes.FromImport | nodes.Extends):
         return "reads another file"
