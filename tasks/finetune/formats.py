@@ -70,11 +70,16 @@ def custom(text: str) -> tuple[str, str | None, str]:
     The middle one is None where {input} is not named: such a row is asked without it. Raises ConfigError naming the
     placeholder that is wrong.
     """
+    before, parts = "", list[tuple[str, str]]()
     try:
-        parts = [(before, name) for before, name, *_ in string.Formatter().parse(text)]
+        for literal, name, *_ in string.Formatter().parse(text):
+            before += literal
+            if name is not None:
+                parts.append((before, name))
+                before = ""
     except ValueError as error:
         raise ConfigError(f"format.text: {error}: write {{{{ and }}}} for braces") from None
-    names = [name for _, name in parts if name is not None]
+    names = [name for _, name in parts]
     for name in names:
         if name not in _FIELDS:
             raise ConfigError(
@@ -82,7 +87,7 @@ def custom(text: str) -> tuple[str, str | None, str]:
             )
     if names not in (["instruction", "output"], ["instruction", "input", "output"]):
         raise ConfigError("format.text needs {instruction}, then {input} if you like, then {output}, each once")
-    if parts[-1][1] is None:
+    if before:
         raise ConfigError("format.text must end with {output}: what ends an answer is format.stop")
     return parts[0][0], parts[1][0] if len(names) == 3 else None, parts[-1][0]
 
@@ -126,11 +131,21 @@ def install(tokenizer: Any, params: FormatParams) -> str:
     elif not marked(tokenizer.chat_template):
         tokenizer.chat_template = _marked_by_trl(tokenizer)
     check(tokenizer, params, stop)
+    if params.template == "model":
+        stop = _ends_with(tokenizer) or stop
+    tokenizer.eos_token = stop  # what is trained to end an answer ends it when it is served
     return stop
 
 
+def _ends_with(tokenizer: Any) -> str:
+    """The control token that the model's own template ends an answer with, "" where it is none."""
+    said = learned(tokenizer, turns(_PROBES[0], FormatParams())).rstrip()
+    found = [token for token in tokenizer.all_special_tokens if said.endswith(token)]
+    return max(found, key=len, default="")
+
+
 def _require(tokenizer: Any, token: str) -> None:
-    if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id):
+    if token not in tokenizer.get_vocab():
         raise ConfigError(f"the tokenizer has no token {token}: choose another format.template or format.stop")
 
 

@@ -60,8 +60,9 @@ def _settle(model: Any, tokenizer: Any) -> None:
     model.generation_config.do_sample = False
     for name in ("temperature", "top_p", "top_k"):
         setattr(model.generation_config, name, None)
-    if tokenizer.eos_token_id is not None and model.generation_config.eos_token_id is None:
-        model.generation_config.eos_token_id = tokenizer.eos_token_id
+    known = model.generation_config.eos_token_id
+    ends = [known] if isinstance(known, int) else list(known or ())
+    model.generation_config.eos_token_id = list(dict.fromkeys([tokenizer.eos_token_id, *ends]))
     model.generation_config.pad_token_id = tokenizer.pad_token_id
 
 
