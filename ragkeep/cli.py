@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from .cli_finetune import finetune_app
 from .cli_keys import keys_app
 from .cli_learn import simulate
 from .cli_models import learn, models_app
@@ -37,6 +38,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(keys_app, name="keys")
 app.add_typer(queue_app, name="queue")
+app.add_typer(finetune_app, name="finetune")
 
 Workspace = Annotated[str, typer.Option(help="Whose documents may be read.")]
 Mode = Literal["hybrid", "vector", "bm25"]
