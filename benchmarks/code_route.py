@@ -2,8 +2,8 @@
 
     uv run python -m benchmarks.code_route --project . --set ../shared/data/cosqa-a --json
 
-The project must have had a night. Its test questions, and those of the sets (BEIR-style, passages whole) that take the code
-route, are searched with the weight for all and with the weight for code.
+The project must have had a night. Its test questions, and those of the sets (BEIR-style, passages whole) that take the
+code route, are searched with the weight for all and with the weight for code.
 """
 
 from __future__ import annotations

@@ -18,11 +18,11 @@ ENOUGH = 2
 SIGNS = re.compile(
     r"""
     `[^`\s][^`]*`                                             # quoted as code
-    | \b[A-Za-z]\w*_\w*[A-Za-z0-9]\b | \b_+[a-z]\w*           # snake_case, _private, __dunder__
-    | \b[a-z]{2,}[A-Z][a-z]\w*\b                              # camelCase
+    | [A-Za-z0-9]_+[A-Za-z] | \b_+[a-z]                       # snake_case, _private, __dunder__
+    | \b[a-z]{2,}[A-Z][a-z]                                   # camelCase
     | \b[A-Z]\w*[a-z](?:Error|Exception|Warning)\b            # ValueError
-    | \b[A-Za-z]\w{2,}(?:\.\w+)*\((?!e?s\)|\d)                # a call; not "item(s)", not "Smith(2010)"
-    | \b[a-z_]\w+\.(?!(?:com|org|net|edu|gov|info|pdf|docx?|xlsx?|pptx?|odt|txt|md|html?)\b)[a-z_]\w+\b  # os.path, main.py
+    | \b[A-Za-z]\w{2,}\((?!e?s\)|\d)                          # a call; not "item(s)", not "Smith(2010)"
+    | \b[a-z_]\w+\.(?!(?:com|org|net|edu|gov|info|pdf|docx?|xlsx?|pptx?|odt|txt|md|html?)\b)[a-z_]\w+\b  # os.path
     | [=!<>]= | [-=]> | :: | && | \|\| | [-+*]= | \w\[\w*\] | \{\} | \[\] | </?[a-z]+>
     | (?<!\S)--?[a-z][\w-]*(?!\S)                             # an option of a command
     | \bC(?:\+\+|\#)(?!\w)
@@ -30,24 +30,25 @@ SIGNS = re.compile(
     re.VERBOSE,
 )
 OWN = frozenset(
-    """api args argparse async asyncio bool boolean bytecode callable callback cli codec compiler coroutine csv ctypes
-    dataclass dataframe datetime debugger deque dict django docstring enum filename flask git golang html http int iterable
-    iterator java javascript json kotlin kwargs lambda linux matplotlib metaclass mutex namespace nonetype numpy opencv pandas
-    php pip plt programmatically pytest python python2 python3 readline regex rust scala scipy sdk sql sqlite stderr stdin
-    stdout struct structs subclass subclasses subprocess substring tensorflow traceback tuple tuples typescript unicode unittest url urllib
-    utf8 variable variables xml yaml""".split()  # noqa: SIM905
+    """api argparse args async asyncio bool boolean bytecode callable callback cli codec compiler coroutine csv
+    ctypes dataclass dataframe datetime debugger deque dict django docstring enum filename flask git golang html
+    http int iterable iterator java javascript json kotlin kwargs lambda linux matplotlib metaclass mutex
+    namespace nonetype numpy opencv pandas php pip plt programmatically pytest python python2 python3 readline
+    regex rust scala scipy sdk sql sqlite stderr stdin stdout struct structs subclass subclasses subprocess
+    substring tensorflow traceback tuple tuples typescript unicode unittest url urllib utf8 variable variables
+    xml yaml""".split()  # noqa: SIM905
 )
 """Words that hardly anybody but a programmer uses."""
 SHARED = frozenset(
-    """argument arguments array arrays attribute attributes buffer byte bytes cache call called calling class classes code
-    column command constructor decorator decorators default descriptor dictionaries dictionary directory element elements
-    encode encoding error errors exception exceptions execute file files float format function functions generator handler
-    hash header import import imported index inherit instance instances integer integers interface key keys library line
-    lines list lists lock log logger logging loop loops matrix memory method methods module modules object objects
-    operator override package packages parameter parameters parse parser path pointer print process processes program
-    query queue random raise read recursion return returns row run running script server signature socket source stack
-    statement string strings syntax terminal test tests text thread threads timestamp token type types value values
-    wrapper write""".split()  # noqa: SIM905
+    """argument arguments array arrays attribute attributes buffer byte bytes cache call called calling class
+    classes code column command constructor decorator decorators default descriptor dictionaries dictionary
+    directory element elements encode encoding error errors exception exceptions execute file files float format
+    function functions generator handler hash header import imported index inherit instance instances integer
+    integers interface key keys library line lines list lists lock log logger logging loop loops matrix memory
+    method methods module modules object objects operator override package packages parameter parameters parse
+    parser path pointer print process processes program query queue raise random read recursion return returns
+    row run running script server signature socket source stack statement string strings syntax terminal test
+    tests text thread threads timestamp token type types value values wrapper write""".split()  # noqa: SIM905
 )
 """Words that are other people's as well: two different ones are needed."""
 HUMPS = re.compile(r"\b(?:[A-Z][a-z]+){2,}\b")

@@ -231,9 +231,9 @@ class Answer:
 
     `hits` is what was found, best first, `sources` those of it that the generator was given: snippet n is
     `sources[n - 1]`. `searched` is the question as it was searched for, `prompt` what the generator read. `reason` says
-    why a question was refused, `route` how it was searched for ("" where nothing was). `flags` name what did not go as usual: "cached", "rerank-late", "rerank-failed",
-    "rerank-skipped", "fallback:<model>". Times in milliseconds. `calls` are the tools that were asked for, whether each
-    was done, and what it said.
+    why a question was refused, `route` how it was searched for ("" where nothing was). `flags` name what did not go as
+    usual: "cached", "rerank-late", "rerank-failed", "rerank-skipped", "fallback:<model>". Times in milliseconds. `calls`
+    are the tools that were asked for, whether each was done, and what it said.
     """
 
     text: str

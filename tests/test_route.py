@@ -1,5 +1,7 @@
 """The code route: what looks like code, and that a release without a weight for code searches all questions alike."""
 
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,13 @@ def test_what_has_none_takes_the_other(question: str) -> None:
     assert route(question) == "prose"
 
 
+@pytest.mark.parametrize("piece", ["_", "a.", "a_", "`", "a[", "Aa", "--a", "<a", "aaB", "_ "])
+def test_a_question_made_to_take_long_does_not(piece: str) -> None:
+    began = time.process_time()
+    route("a" + piece * (32_000 // len(piece)))
+    assert time.process_time() - began < 1
+
+
 @given(st.text(), st.sampled_from(["convex", "rrf"]), st.sampled_from(WEIGHTS))
 def test_without_a_weight_for_code_every_question_is_searched_alike(text: str, method: Any, weight: float) -> None:
     assert fusion_for(text, Fusion(method, weight)) == Fusion(method, weight)
@@ -97,8 +106,6 @@ def test_a_fixed_weight_is_everybodys() -> None:
 
 
 def test_a_release_of_before_is_still_read(tmp_path: Path) -> None:
-    from dataclasses import asdict
-
     release = publish(project(tmp_path / "p"))
     row = asdict(release)
     del row["fusion"]["code_weight"]
