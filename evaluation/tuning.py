@@ -1,7 +1,8 @@
 """The fusion weights that serve the dev questions best, by the measure the test questions are scored with.
 
-One weight for all, and one for the questions of the code route where there are enough of them. The rest keep the common
-weight: one of their own was worse on new questions (docs/performance.md).
+One weight for all, and one for the questions of the code route where there are enough of them and it helps them for
+sure. What a few questions prefer by chance is worse for the next ones (docs/performance.md), so the rest keep the common
+weight.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from ragkeep.types import Fusion, IndexVersion, Legs, Query, Route
 from .labels import Resolved
 from .metrics import CUTOFF, Place, earned_at, score_earned
 
-ENOUGH = 20
-"""With fewer dev questions the code route is searched with the weight that is best for all."""
+ENOUGH, SURE = 20, 2.0
+"""The code route gets its own weight from so many dev questions on, where it gains so many standard errors on them."""
 _NOWHERE: Place = ("", 0, 0)
 Curves = dict[Route, NDArray[np.float64]]
 """Each route's questions at each of WEIGHTS: nDCG@10, float64 (n, 21)."""
@@ -71,9 +72,13 @@ def tune(curves: Curves, params: RetrieveParams) -> Tuned:
 
 def _best(curves: Curves, params: RetrieveParams) -> Fusion:
     common = best_weight(np.concatenate(list(curves.values())).mean(axis=0))
-    about_code = curves.get("code", ())
-    own = best_weight(curves["code"].mean(axis=0)) if len(about_code) >= ENOUGH else common
-    return Fusion(params.fusion, common, own if own != common else None)
+    rows = curves.get("code", np.zeros((0, len(WEIGHTS))))
+    if len(rows) < ENOUGH:
+        return Fusion(params.fusion, common)
+    own = best_weight(rows.mean(axis=0))
+    gains = rows[:, _nearest(own)] - rows[:, _nearest(common)]
+    sure = gains.mean() > SURE * gains.std(ddof=1) / len(gains) ** 0.5
+    return Fusion(params.fusion, common, own if sure else None)
 
 
 def _nearest(weight: float) -> int:

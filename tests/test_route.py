@@ -99,6 +99,15 @@ def test_the_code_route_is_never_worse_off_on_the_dev_questions_and_the_other_ke
         assert means[WEIGHTS.index(tuned.on("code").weight)] >= means[WEIGHTS.index(tuned.weight)] - 1e-9
 
 
+def test_a_weight_of_its_own_needs_a_gain_that_is_no_chance() -> None:
+    wordy = np.tile(np.linspace(1, 0, len(WEIGHTS)), (ENOUGH, 1))
+    near = np.tile(np.linspace(0, 1, len(WEIGHTS)), (3 * ENOUGH, 1))
+    assert tune({"code": wordy, "prose": near}, RetrieveParams()).fusion == Fusion("convex", 1.0, 0.0)
+    assert tune({"code": wordy[1:], "prose": near}, RetrieveParams()).fusion == Fusion("convex", 1.0)
+    wavering = near[:ENOUGH] + np.linspace(-2, 2.1, ENOUGH)[:, None] * np.linspace(1, 0, len(WEIGHTS))
+    assert tune({"code": wavering, "prose": near}, RetrieveParams()).fusion == Fusion("convex", 1.0)
+
+
 def test_a_fixed_weight_is_everybodys() -> None:
     tuned = tune({"code": rows(30, 1), "prose": rows(30, 2)}, RetrieveParams(weight=0.25))
     assert tuned.fusion == Fusion("convex", 0.25)
