@@ -20,8 +20,8 @@ from tests.serving.published import chunks_of, project, publish
 from .nights import put_rows
 
 THINGS = tuple(
-    """valve gasket rotor filter motor casing handle gauge spring lever piston nozzle bearing flange shaft seal wheel crank
-    plug pin""".split()  # noqa: SIM905
+    """valve gasket rotor filter motor casing handle gauge spring lever piston nozzle bearing flange shaft seal wheel
+    crank plug pin""".split()  # noqa: SIM905
 )
 CORPUS = {f"{thing}/1": f"The {thing} of our pump is looked after. Ask the crew about every {thing}." for thing in THINGS}
 
