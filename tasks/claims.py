@@ -68,7 +68,9 @@ class Claims:
             if before < 0 or self._ended_well(before):
                 return
             asked = self._history.answers[before]
-            if asked.user != one.user or not (earlier.reformulates or related(asked.question, one.question)):
+            if (asked.user, asked.workspace) != (one.user, one.workspace):
+                return
+            if not (earlier.reformulates or related(asked.question, one.question)):
                 return
             self._later[before].append(number)
             earlier = asked

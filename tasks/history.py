@@ -73,6 +73,10 @@ class History:
     on_unknown: int = 0
     longest_run: dict[str, int] = field(default_factory=dict)
 
+    def forget(self) -> None:
+        """Let go of what was said, and keep the counts."""
+        self.answers, self.places, self.acts = [], [], {}
+
     @property
     def records(self) -> int:
         """How many records were read."""

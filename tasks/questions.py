@@ -67,6 +67,8 @@ class Known:
 
     def near(self, question: str) -> float:
         """Return the highest likeness to any of them, 0..1."""
+        if not self._sizes:
+            return 0.0
         asked = self._likeness.of(question)
         shared = Counter(known for one in asked.tolist() for known in self._holding.get(one, ()))
         return max((n / (len(asked) + self._sizes[known] - n) for known, n in shared.items()), default=0.0)

@@ -125,17 +125,22 @@ class _Play:
             raise RuntimeError("respond ended without an Answer")
         answer = f"sim-{uuid.uuid4().hex}"
         about = {"workspace": "default", "user": turn.user, "session": turn.session}
-        index = self.assistant.release.index
-        self._put("answers", answered(
-            answer, turn.text, made, **about, rewritten=made.searched if made.searched != turn.text else None,
-            timings_ms=made.timings_ms, index=index.name, embedder=index.embedder, prompt=self.assistant.prompt_sha,
-        ))  # fmt: skip
+        self._put("answers", self._record(answer, turn, made))
         if turn.user.startswith("sim:poisoner"):
             self._poison(answer, made, about)
             return None
         opened = self._click(answer, turn, made.hits[:DEPTH], about)
         self._vote(answer, turn, made, about)
         return None if opened else self._unhappy(answer, turn, made, about)
+
+    def _record(self, answer: str, turn: _Turn, made: Answer) -> Interaction:
+        """Make an answer's record, as serving/chat.py does."""
+        index = self.assistant.release.index
+        return answered(
+            answer, turn.text, made, workspace="default", user=turn.user, session=turn.session,
+            rewritten=made.searched if made.searched != turn.text else None, timings_ms=made.timings_ms,
+            index=index.name, embedder=index.embedder, prompt=self.assistant.prompt_sha,
+        )  # fmt: skip
 
     def _put(self, what: str, record: Interaction) -> None:
         """Write a record; those that wait are written with one fsync."""

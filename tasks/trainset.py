@@ -71,6 +71,7 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     if history.acts:
         known = Known(held_back(paths, params), likeness := Likeness())
         _fill(made, history, Chunks(paths.data / "chunks"), learn, known, likeness)
+        history.forget()
         made.expectations = checked(made.lessons, made.texts, made.quarantined, known, learn)
     if len(made.lessons) < learn.min_lessons:
         made.left_out["too few"] += len(made.lessons)

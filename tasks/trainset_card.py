@@ -44,19 +44,23 @@ def checked(
 
 def _frame(lessons: list[Lesson], texts: Mapping[str, str], known: Known) -> pa.Table:
     """Facts about each lesson, one row each."""
-    return pa.Table.from_pylist([
-        {
-            "row": n, "id": lesson.id, "workspace": lesson.workspace, "split": lesson.split,
-            "lowest": min(lesson.gains.values(), default=0.0), "highest": max(lesson.gains.values(), default=0.0),
-            "contradictions": len(set(lesson.gains) & set(lesson.passed)),
-            "without_text": sum(chunk not in texts for chunk in (*lesson.gains, *lesson.passed)),
-            "untraceable": int(not lesson.seqs), "trained_and_unseen": int(lesson.unseen and lesson.split == "train"),
-            "like_evaluation": known.near(lesson.question), "length": len(lesson.question),
-            "visible": visible(lesson.question), "control_share": control_share(lesson.question),
-            "mojibake_share": mojibake_share(lesson.question),
-        }
-        for n, lesson in enumerate(lessons)
-    ])  # fmt: skip
+    named = [(*lesson.gains, *lesson.passed) for lesson in lessons]
+    return pa.table({
+        "row": list(range(len(lessons))),
+        "id": [lesson.id for lesson in lessons],
+        "split": [lesson.split for lesson in lessons],
+        "lowest": [min(lesson.gains.values(), default=0.0) for lesson in lessons],
+        "highest": [max(lesson.gains.values(), default=0.0) for lesson in lessons],
+        "contradictions": [len(chunks) - len(set(chunks)) for chunks in named],
+        "without_text": [sum(chunk not in texts for chunk in chunks) for chunks in named],
+        "untraceable": [int(not lesson.seqs) for lesson in lessons],
+        "trained_and_unseen": [int(lesson.unseen and lesson.split == "train") for lesson in lessons],
+        "like_evaluation": [known.near(lesson.question) for lesson in lessons],
+        "length": [len(lesson.question) for lesson in lessons],
+        "visible": [visible(lesson.question) for lesson in lessons],
+        "control_share": [control_share(lesson.question) for lesson in lessons],
+        "mojibake_share": [mojibake_share(lesson.question) for lesson in lessons],
+    })  # fmt: skip
 
 
 def card_text(card: Mapping[str, Any]) -> str:

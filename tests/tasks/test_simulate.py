@@ -1,5 +1,8 @@
 """The simulator: real answers of a real release to made-up people, all of it marked, and lessons out of it."""
 
+import json
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +18,14 @@ from tasks import trainset
 from tasks.lessons import TrainingSet, read_set
 from tasks.shards import write_shard
 from tasks.simulate import Crowd, file_name, passage, prepare, simulate
+from tests.e2e.projects import make_env
 from tests.serving.published import chunks_of, project, publish
 
 from .nights import put_rows
 
 THINGS = tuple(
-    """valve gasket rotor filter motor casing handle gauge spring lever piston nozzle bearing flange shaft seal wheel crank
-    plug pin""".split()  # noqa: SIM905
+    """valve gasket rotor filter motor casing handle gauge spring lever piston nozzle bearing flange shaft seal wheel
+    crank plug pin""".split()  # noqa: SIM905
 )
 CORPUS = {f"{thing}/1": f"The {thing} of our pump is looked after. Ask the crew about every {thing}." for thing in THINGS}
 
@@ -136,3 +140,15 @@ def test_prepare_writes_one_file_a_document_and_says_what_to_put_into_params(tmp
 
 def test_a_passage_is_what_says_most_of_the_question() -> None:
     assert passage("One here. Pumps are red. They spin. End.", "which pumps are red?") == "Pumps are red. They spin."
+
+
+def test_the_command_says_that_it_is_simulated_and_what_comes_next(tmp_path: Path, labelled: Path) -> None:
+    paths = published(tmp_path)
+    command = [sys.executable, "-m", "ragkeep.cli", "simulate", "--set", str(labelled), "--interactions", "5"]
+    ran = subprocess.run(command, cwd=paths.root, env=make_env(), capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith("what\thow many\nanswers\t5\n")
+    assert ran.stdout.endswith("Next: ragkeep learn\n")
+    whole = subprocess.run(
+        [*command, "--json"], cwd=paths.root, env=make_env(), capture_output=True, text=True, check=True
+    )
+    assert json.loads(whole.stdout.splitlines()[-1])["simulated"] is True

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.claims import Opinion
+from tasks.inputs import write_interactions
 from tasks.questions import share
 from tasks.suspects import suspects
 from tasks.trainset import account, split_of
@@ -319,3 +320,19 @@ def test_an_account_that_pushes_one_document_for_whatever_is_asked_is_found_with
     said = honest + [[Opinion("d07.md", "poison", 0.8)] for _ in range(20)]
     [found] = suspects(said, questions=questions, document=str, texts=TEXTS, runs={})
     assert (found.user, found.reason) == ("poison", "one document")
+
+
+def test_the_stage_is_told_of_every_change_of_the_log_and_of_nothing_else(people: People) -> None:
+    def noted() -> bytes:
+        write_interactions(people.paths, PARAMS)
+        return (people.paths.data / "inputs" / "interactions.json").read_bytes()
+
+    people.ask("ann", ASKED["d00.md"], "d00.md")
+    people.learn()
+    first = noted()
+    people.ask("bob", ASKED["d00.md"], "d00.md")
+    assert noted() == first  # not sealed yet
+    people.learn()
+    second = noted()
+    people.erase("ann")
+    assert len({first, second, noted()}) == 3
