@@ -36,7 +36,7 @@ def prepare(place: Place, tick: Callable[[int, int], None], *, dry_run: bool = F
         raise SourceError(f"no readable files in {', '.join(place.params.data.sources)}: name others in data.sources")
     if dry_run:
         return {"files": len(listed), "would_write": str(place.chunks)}
-    pieces, refused = [], []
+    pieces, refused = list[Piece](), list[dict[str, str]]()
     with Sandbox(Limits()) as sandbox:
         files = [File(path, loader) for _, path, loader in listed]
         for done, ((name, _, _), result) in enumerate(zip(listed, sandbox.read(files), strict=True), 1):

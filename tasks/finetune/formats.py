@@ -162,9 +162,11 @@ def _marked_by_trl(tokenizer: Any) -> str:
     if not tokenizer.chat_template:
         raise ConfigError(f"the model has no chat template: {wanted}")
     try:
-        found: str = get_training_chat_template(tokenizer)
+        found: str | None = get_training_chat_template(tokenizer)
     except Exception:  # it raises a plain ValueError, and whatever a template makes of its probes
-        raise ConfigError(f"the model's chat template does not mark what the assistant says: {wanted}") from None
+        found = None
+    if not found:
+        raise ConfigError(f"the model's chat template does not mark what the assistant says: {wanted}")
     return found
 
 

@@ -81,7 +81,7 @@ def device_of(params: TrainParams) -> dict[str, Any]:
                 "train.quantize: 4bit needs a CUDA GPU and there is none here: set it to none, or use a GPU"
             )
         if not importlib.util.find_spec("bitsandbytes"):
-            raise ConfigError("train.quantize: 4bit needs bitsandbytes: pip install 'ragkeep[qlora]'")
+            raise ConfigError("train.quantize: 4bit needs bitsandbytes beside it: pip install bitsandbytes")
     able = torch.cuda.is_bf16_supported() if gpu else False
     if params.precision == "bf16" and gpu and not able:
         raise ConfigError("train.precision: bf16 is not known to this GPU: set it to auto or fp32")

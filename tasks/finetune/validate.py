@@ -26,11 +26,11 @@ def validate(path: Path) -> list[dict[str, Any]]:
     if not checks[-1]["ok"]:
         return checks
     weights.quietly()
-    found: list[Path] = []
-    checks.append(_one("model", lambda: found.append(_model(place)) or str(found[0])))
-    if found:
-        checks.append(_one("chat template", lambda: _template(place, found[0])))
-        checks.append(_one("lora", lambda: _lora(place, found[0])))
+    checks.append(_one("model", lambda: _model(place)))
+    if checks[-1]["ok"]:
+        folder = Path(str(checks[-1]["detail"]))
+        checks.append(_one("chat template", lambda: _template(place, folder)))
+        checks.append(_one("lora", lambda: _lora(place, folder)))
     checks.append(_one("device", lambda: ", ".join(f"{k} {v}" for k, v in device_of(place.params.train).items())))
     return checks
 
