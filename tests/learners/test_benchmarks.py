@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.learning.common import click
-from benchmarks.learning.sets import Labelled, invented, with_jargon
+from benchmarks.learning.sets import Labelled, with_jargon
+from evaluation.jargon import invented
 
 SHOWN = ["a", "b", "c", "d", "e"]
 GIVEN = Labelled(
