@@ -61,8 +61,9 @@ def candidate(paths: Paths, params: Params) -> Release:
     serving: dict[str, Any] = {"embed": embed, "retrieve": asdict(params.retrieve), "answer": asdict(params.answer)}
     if learned:
         serving["learned"] = rows_of(learned)
-    mix = Fusion(method=fusion["method"], weight=fusion["weight"])
-    parts = (index.store, index.name, index.digest, index.embedder, mix.method, repr(mix.weight))
+    mix = Fusion(fusion["method"], fusion["weight"], fusion.get("code_weight"))
+    own = () if mix.code_weight is None else (repr(mix.code_weight),)
+    parts = (index.store, index.name, index.digest, index.embedder, mix.method, repr(mix.weight), *own)
     sha = content_id(*parts, json.dumps(serving, sort_keys=True))
     return Release(
         number=0,

@@ -18,6 +18,7 @@ from ragkeep.files import write_json
 from ragkeep.types import Release
 
 MODEL = "ragkeep"
+FINETUNE = "ragkeep-finetune"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
 
@@ -33,13 +34,13 @@ def _client(paths: Paths) -> Any:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def _experiment(client: Any, paths: Paths) -> str:
-    found = client.get_experiment_by_name(MODEL)
+def _experiment(client: Any, paths: Paths, name: str = MODEL) -> str:
+    found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
     local = str(client.tracking_uri).startswith("sqlite")
     location = (paths.state / "mlartifacts").as_uri() if local else None
-    return str(client.create_experiment(MODEL, artifact_location=location))
+    return str(client.create_experiment(name, artifact_location=location))
 
 
 def record(
@@ -113,6 +114,24 @@ def follow(paths: Paths, numbers: dict[str, dict[str, int]]) -> None:
                 client.delete_registered_model_alias(found.name, alias)
             elif number is not None and str(now.get(alias)) != str(number):
                 client.set_registered_model_alias(found.name, alias, str(number))
+
+
+def record_finetune(paths: Paths, card: dict[str, Any], path: Path) -> str:
+    """Log one training with its curve, parameters and card, in an experiment of its own; returns the run's id."""
+    from mlflow.entities import Metric
+
+    client = _client(paths)
+    run = client.create_run(_experiment(client, paths, FINETUNE), run_name=f"{card['method']} {card['key'][:8]}")
+    run_id = str(run.info.run_id)
+    at = int(time.time() * 1000)
+    points = [Metric(name, p[name], at, int(p["step"])) for p in card["curve"] for name in ("loss", "tokens")]
+    for begin in range(0, len(points), 1000):  # as many as one call takes
+        client.log_batch(run_id, metrics=points[begin : begin + 1000])
+    kept = {k: v for k, v in card.items() if k not in ("curve", "trainable", "seconds", "cpu_seconds")}
+    _log(client, run_id, kept, {"seconds": card["seconds"], "trainable_share": card["trainable"]["share"]})
+    client.log_artifact(run_id, str(path))
+    client.set_terminated(run_id)
+    return run_id
 
 
 def _log(client: Any, run_id: str, params: dict[str, Any], metrics: dict[str, float]) -> None:

@@ -33,6 +33,7 @@ SEARCHERS = {
 RERANKERS = {
     "cross-encoder": "ragkeep.rerankers.torch:cross_encoder",
     "tei": "ragkeep.rerankers.tei:rerank_endpoint",
+    "features": "ragkeep.rerankers.features:features_reranker",
     "overlap": "ragkeep.testing:overlap_reranker",
 }
 GENERATORS = {

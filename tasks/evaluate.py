@@ -18,7 +18,7 @@ from evaluation.labels import Resolved, Resolver
 from evaluation.metrics import CUTOFF, earned_at, first_rank, place, score_earned
 from evaluation.scores import ANSWERS, FUSION, EvalReport, QuestionScore, estimates, slice_values, write_report
 from evaluation.sets import EvalSet, load_sets
-from evaluation.tuning import Tuned, all_legs, chunk_places, golden_curve, tune
+from evaluation.tuning import Tuned, all_legs, chunk_places, golden_curves, tune
 from evaluation.vectors import CachedEmbedder
 from ragkeep.answer import answer_sync
 from ragkeep.app import release_params
@@ -116,7 +116,7 @@ def _tune(paths: Paths, bench: _Bench, dev: Sequence[Resolved]) -> Tuned:
     texts = {r.question.id: (r.question.text, r.question.workspace) for r in answerable}
     legs = all_legs(bench.store, bench.embedder, bench.version, texts, retrieve.candidates)
     places = chunk_places(paths.data / "chunks", answerable)
-    return tune(golden_curve(legs, answerable, places, retrieve.fusion), len(answerable), retrieve)
+    return tune(golden_curves(legs, answerable, places, retrieve.fusion), retrieve)
 
 
 def _measure(bench: _Bench, mix: Fusion, test: Sequence[Resolved]) -> tuple[list[QuestionScore], list[dict[str, Any]]]:

@@ -4,7 +4,7 @@ data/trainset + data/index.json -> models/learned/<learner>/ and data/learned.js
 is worth promoting and why. Nothing is promoted here: `flows/learn.py` puts the parts through the night's own gate.
 
 Three kinds of lessons keep the figures honest. Learners see those for training. Whether a rung is kept, and the fusion
-weight, is chosen on those for selection, one half of which judges what the other half tuned. The figure for people is
+weight, is chosen on those for selection, each half with weights that the other half tuned. The figure for people is
 taken once, at the end, from those for the report, against the release as it is served.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evaluation.gain import Gain, Rules, compare, verdict
+from evaluation.gain import Gain, Rules, compare, crossfit, verdict
 from evaluation.vectors import CachedEmbedder
 from ragkeep.config import EmbedParams, Params, Paths, load_params
 from ragkeep.embedders import load_embedder, model_folder, query_fingerprint
@@ -148,7 +148,7 @@ def _mixed_anew(paths: Paths, side: _Side, lessons: TrainingSet, out: Path, seed
     return _with(paths, side, made, lessons)
 
 
-_CHOICE = Rules(min_lessons=20, min_unseen=-1.0, confidence=0.9)
+_CHOICE = Rules(min_lessons=20, min_unseen=-0.02, confidence=0.9)
 """What a rung must show to be kept for the next one; the promise to people is `params.learn` and the night's gate."""
 
 
@@ -214,16 +214,10 @@ def _build(paths: Paths, side: _Side) -> IndexVersion:
 
 
 def _chosen(base: _Side, new: _Side, lessons: TrainingSet) -> Gain:
-    """Compare two sides on the lessons for selection: one half tunes the weights, the other is asked."""
+    """Compare two sides on the lessons for selection, by the weights as they are where a weight is what was learned."""
     chosen = lessons.of("select")
-    halves = [replace(lesson, split="select" if _half(lesson) else "report") for lesson in chosen]
-    fixed = "weight" in new.parts[-1].retrieve
-    weights = (base.weight, new.weight) if fixed else (None, None)
-    return compare(base.legs(chosen), new.legs(chosen), halves, rules=_CHOICE, weights=weights)
-
-
-def _half(lesson: Lesson) -> bool:
-    return int(content_id("half", lesson.id)[0], 16) % 2 == 0
+    weights = (base.weight, new.weight) if "weight" in new.parts[-1].retrieve else (None, None)
+    return crossfit(base.legs(chosen), new.legs(chosen), chosen, rules=_CHOICE, weights=weights)
 
 
 def _final(served: _Side, side: _Side, lessons: TrainingSet) -> tuple[Gain | None, bool, tuple[str, ...]]:

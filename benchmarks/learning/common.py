@@ -46,9 +46,10 @@ _ALIAS, _BATCH, _CANDIDATES = "learning", 512, 100
 
 @dataclass
 class Bench:
-    """A labelled set in the embedded store, under the base and under what was learned."""
+    """A labelled set in the embedded store, under the base and under what was learned; `data` holds other sets."""
 
     set: Labelled
+    data: Path = Path()
 
     @cached_property
     def embedder(self) -> CachedEmbedder:
@@ -220,10 +221,10 @@ def opened(name: str, data: Path) -> Bench:
     """Open a set by its name on the command line."""
     plain, _, jargon = name.partition("+")
     if plain == "code":
-        return Bench(code_set())
+        return Bench(code_set(), data)
     path = Path(plain)
     found = folder_set(path if path.is_dir() else data / plain)
-    return Bench(with_jargon(found) if jargon else found)
+    return Bench(with_jargon(found) if jargon else found, data)
 
 
 def run(doc: str | None, experiment: Callable[[Bench, range], dict[str, Any]], *sets: str) -> None:

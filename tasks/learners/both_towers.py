@@ -1,9 +1,10 @@
 """Both towers, all weights: the gain is larger than the query tower's alone, and every passage is embedded again.
 
 In-batch negatives (Henderson et al. 2017, arXiv 1705.00652, section 4.3) without two rows that share an answer, and
-beside them every other passage as the vector the base gave it: hard negatives that cost a product of matrices instead
-of an encoder's pass, and hold the model near the base. Those the base holds for nearly as good as the answer count as
-nothing: they may be one.
+beside them, for the questions, every passage as the vector the base gave it: all hard negatives at once, for a product
+of matrices instead of an encoder's pass each, and a hold on the base, whose space the questions must still fit. (Answers
+of this step among negatives of the base would teach only to tell new vectors from old ones.) Passages the base holds for
+nearly as good as the answer count as nothing: they may be one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ragkeep.models import sha256
-from ragkeep.types import Vectors, content_id
+from ragkeep.types import content_id
 
 from ..lessons import Lesson, TrainingSet
 from . import Base, Learned, NothingToLearn
@@ -28,7 +29,7 @@ from .training import batches, contrast, false_negatives, fit, forget
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One table for every set; see `query_tower.Recipe`. `bank` weighs the frozen negatives (0: none).
+    """One table for every set; see `query_tower.Recipe`. `bank` weighs the frozen passages (0: none).
 
     `max_tokens` is how much of a passage is read while training; `frozen` lower layers stay as they are.
     """
@@ -39,7 +40,7 @@ class Recipe:
     question_tokens: int = 48
     max_tokens: int = 128
     anchor: float = 0.1
-    bank: bool = True
+    bank: float = 0.5
     alike: float = 0.95
     frozen: int = 0
     least: int = 200
@@ -93,7 +94,7 @@ class _Problem:
         ids = sorted(lessons.texts)
         at = {chunk: n for n, chunk in enumerate(ids)}
         self.pairs = [(one, best) for one in chosen if (best := _best(one, at)) is not None]
-        self.answers = [{at[c] for c, g in one.gains.items() if g > 0 and c in at} for one, _ in self.pairs]
+        self.answers = [[at[c] for c, g in one.gains.items() if g > 0 and c in at] for one, _ in self.pairs]
         keys = [(one.question, *(c for c, g in one.gains.items() if g > 0)) for one, _ in self.pairs]
         self.batches = batches(keys, recipe.batch, epochs=recipe.epochs, seed=seed)
         questions = tower.tokenize([one.question for one, _ in self.pairs], "query", recipe.question_tokens)
@@ -112,25 +113,31 @@ class _Problem:
         self.fixed = {n: w[self.known] if n == _WORDS else w for n, w in tower.weights.items() if n not in trains}
 
     def loss(self, step: int, weights: Any) -> Any:
-        """Cross-entropy of each question over the passages of its batch, and over the base's vectors of all others."""
+        """Cross-entropy of each question over the passages of its batch, and over the base's vectors of all."""
         import torch
 
         chosen = self.batches[step]
         rows = [self.questions[n] for n in chosen] + [self.passages[self.positive[n]] for n in chosen]
         made = embed(self.tower, rows, {**self.fixed, **weights})
         asked, read = made[: len(chosen)], made[len(chosen) :]
-        places = [self.positive[n] for n in chosen]
+        here = [self.positive[n] for n in chosen]
+        value = self._entropy(chosen, asked @ read.T, here)
         if self.recipe.bank:
-            places = places + [n for n in range(len(self.bank)) if n not in set(places)]
-        against: Vectors = self.bank[places]
-        base = np.asarray(self.asked[chosen] @ against.T, np.float32)
-        right = np.array([[n == p for p in places] for n in (self.positive[m] for m in chosen)])
-        also = np.array([[p in self.answers[m] for p in places] for m in chosen]) & ~right
+            frozen = asked @ torch.from_numpy(self.bank).T
+            value = value + self.recipe.bank * self._entropy(chosen, frozen, list(range(len(self.bank))))
+        return value
+
+    def _entropy(self, chosen: Sequence[int], scores: Any, places: list[int]) -> Any:
+        """Hold each question of a batch against the passages at `places`, whose columns `scores` has."""
+        import torch
+
+        base = np.asarray(self.asked[chosen] @ self.bank[places].T, np.float32)
+        right = np.array([self.positive[n] for n in chosen])[:, None] == np.array(places)[None, :]
+        also = np.array([np.isin(places, self.answers[n]) for n in chosen]) & ~right
         banned = torch.from_numpy(false_negatives(base, right, self.recipe.alike) | also)
-        frozen = torch.from_numpy(against[len(chosen) :])
-        scores = torch.cat([asked @ read.T, asked @ frozen.T], dim=1)
         labels = torch.from_numpy(right.astype(np.float32))
-        return contrast(scores, labels, torch.from_numpy(base), banned, anchor=self.recipe.anchor, sure=self.sure[chosen])
+        sure = self.sure[chosen]
+        return contrast(scores, labels, torch.from_numpy(base), banned, anchor=self.recipe.anchor, sure=sure)
 
     def whole(self, trained: Any) -> dict[str, Any]:
         """Return the trained tensors in their full shapes: rows of words nobody used stay the base's."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,10 +33,12 @@ from .training import batches, contrast, false_negatives, fit, forget
 class Recipe:
     """One table for every set. `anchor` is the base's share of a target, `steady` weighs the pieces of passages.
 
-    `alike`: see `training.false_negatives`. `most` bounds the lessons that are read, the newest first.
+    `alike`: see `training.false_negatives`. `most` bounds the lessons that are read, the newest first, and `steps` the
+    CPU seconds: about one a step.
     """
 
-    epochs: int = 2
+    epochs: int = 3
+    steps: int = 100
     batch: int = 32
     rate: float = 1e-4
     max_tokens: int = 48
@@ -83,9 +86,20 @@ def learn_by(
 
 
 def usable(lessons: TrainingSet, most: int) -> list[Lesson]:
-    """Return lessons for training whose answers' texts are known, the newest `most` of them, in order."""
+    """Return lessons for training whose answers' texts are known, the newest `most` of them, in order.
+
+    No passage is taught by more than a hundredth of them (or ten): so much love for one is a campaign, and what is left
+    of it moves little.
+    """
     found = [one for one in lessons.of("train") if any(g > 0 and c in lessons.texts for c, g in one.gains.items())]
-    return found[-most:]
+    found = found[-most:]
+    cap, counts, kept = max(10, len(found) // 100), Counter[str](), []
+    for one in reversed(found):
+        loved = [c for c, g in one.gains.items() if g > 0]
+        if all(counts[c] < cap for c in loved):
+            counts.update(loved)
+            kept.append(one)
+    return kept[::-1]
 
 
 class _Problem:
@@ -100,6 +114,7 @@ class _Problem:
         self.recipe, self.tower = recipe, tower
         questions = [one.question for one in chosen]
         self.batches = batches([(q,) for q in questions], recipe.batch, epochs=recipe.epochs, seed=seed)
+        self.batches = self.batches[: recipe.steps]
         self.steps = len(self.batches)
         drawn = np.random.default_rng((seed, 1)).integers(0, len(texts), (self.steps, recipe.pieces))
         self.drawn = drawn.reshape(-1).tolist()

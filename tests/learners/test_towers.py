@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from ragkeep.embedders.openvino import folder as openvino_folder
 from ragkeep.models import packaged_minilm, sha256
 from tasks.learners import Learned, NothingToLearn, both_towers, query_tower
 from tests.learners import tiny_encoder
-from tests.learners.tiny_encoder import ASKED, TEXTS, base, learn, training_set
+from tests.learners.tiny_encoder import ASKED, TEXTS, base, killed, learn, training_set
 
 pytest.importorskip("torch", reason="needs the extra torch")
 LEARNERS = list(tiny_encoder.RECIPES)
@@ -88,8 +86,7 @@ def test_a_base_that_is_saved_again_has_the_same_bytes(tmp_path: Path) -> None:
 def test_a_killed_training_goes_on_to_the_same_bytes(
     unbroken: dict[str, tuple[Path, Learned]], tmp_path: Path, learner: str, kill_at: int
 ) -> None:
-    command = [sys.executable, "-m", "tests.learners.tiny_encoder", str(tmp_path), learner, str(kill_at)]
-    assert subprocess.run(command, check=False, cwd=Path(__file__).parents[2]).returncode == -9
+    assert killed(tmp_path, learner, kill_at) == -9
     assert (tmp_path / learner / "checkpoint.safetensors").is_file() == (kill_at > 1)
     steps = []
     again = learn_counting(tmp_path, learner, steps)

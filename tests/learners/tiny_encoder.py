@@ -1,13 +1,14 @@
 """A sentence encoder of some thousand weights, made on the spot, and lessons about it: real files, real training.
 
-    python -m tests.learners.tiny_encoder FOLDER LEARNER KILL_AT
-
-trains and kills itself with -9 when so many steps are done.
+python -m tests.learners.tiny_encoder FOLDER LEARNER KILL_AT   train, and die of -9 when so many steps are done
+python -m tests.learners.tiny_encoder FOLDER 30                kill at 30 points; every run must end in the same bytes
 """
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -120,5 +121,28 @@ def learn(folder: Path, learner: str, *, kill_at: int = -1, seed: int = 1) -> Le
     return module.learn_by(recipe, training_set(), base(folder), folder / learner, seed=seed, tick=tick)
 
 
+def killed(folder: Path, learner: str, at: int) -> int:
+    """Learn in a process that dies at a step; return its exit status."""
+    command = [sys.executable, "-m", "tests.learners.tiny_encoder", str(folder), learner, str(at)]
+    return subprocess.run(command, check=False, cwd=Path(__file__).parents[2]).returncode
+
+
+def kill_at_points(folder: Path, points: int) -> int:
+    """Kill both learners at so many points in all, go on each time, and return how many ended in other bytes."""
+    whole = {name: learn(folder / "whole", name) for name in RECIPES}
+    wrong = 0
+    for point in range(points):
+        name = list(RECIPES)[point % len(RECIPES)]
+        at = 1 + point * (len(whole[name].card["curve"]) - 1) // max(1, points - 1)
+        here = folder / f"killed-{point}"
+        assert killed(here, name, at) == -signal.SIGKILL
+        wrong += learn(here, name).sha256 != whole[name].sha256
+        shutil.rmtree(here)
+    return wrong
+
+
 if __name__ == "__main__":
-    learn(Path(sys.argv[1]), sys.argv[2], kill_at=int(sys.argv[3]))
+    where, *rest = sys.argv[1:]
+    if len(rest) == 1:
+        sys.exit(kill_at_points(Path(where), int(rest[0])))
+    learn(Path(where), rest[0], kill_at=int(rest[1]))
