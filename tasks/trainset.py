@@ -286,8 +286,9 @@ def _note(history: History, made: _Set, learn: LearnParams) -> str:
 
 
 def _sha(made: _Set) -> str:
-    rows = (json.dumps(asdict(lesson), sort_keys=True) for lesson in made.lessons)
-    return content_id(*rows, *(part for item in sorted(made.texts.items()) for part in item))
+    """Hash lessons and texts; each first by itself, so that they are not all in memory once more."""
+    lessons = (content_id(json.dumps(asdict(lesson), sort_keys=True)) for lesson in made.lessons)
+    return content_id(*lessons, *(content_id(*item) for item in sorted(made.texts.items())))
 
 
 if __name__ == "__main__":
