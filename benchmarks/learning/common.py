@@ -8,6 +8,7 @@ clicks is moved to another source that was shown. Vectors of the base are kept i
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -197,8 +198,8 @@ def slices(bench: Bench) -> dict[str, NDArray[np.bool_]]:
 
 
 def read_model(model: Path) -> Embedder:
-    """Read what was learned as the product does: from its folder, with OpenVINO."""
-    return folder_embedder(EmbedParams(backend="openvino", model=str(model)), Path(tempfile.mkdtemp(dir=KEPT)))
+    """Read what was learned as the product does: from its folder, with OpenVINO, whose files lie beside it."""
+    return folder_embedder(EmbedParams(backend="openvino", model=str(model)), model.parent / "read")
 
 
 def options(doc: str | None, *sets: str) -> argparse.Namespace:
@@ -209,7 +210,8 @@ def options(doc: str | None, *sets: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print nothing but the JSON line")
     parser.add_argument("--set", action="append", dest="sets", default=[], help="code, DIR or DIR+jargon; repeatable")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="where the default sets lie")
+    where = os.environ.get("RAGKEEP_EVAL_DATA", "")
+    parser.add_argument("--data", type=Path, default=Path(where), help="where sets given by name lie (RAGKEEP_EVAL_DATA)")
     parser.add_argument("--seeds", type=int, default=3)
     read = parser.parse_args()
     read.sets = read.sets or list(sets)
