@@ -38,6 +38,7 @@ from tasks.lessons import Lesson, TrainingSet
 
 from .sets import Labelled, code_set, folder_set, with_jargon
 
+DATA = Path(os.environ.get("RAGKEEP_EVAL_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data").resolve()
 KEPT = Path(tempfile.gettempdir()) / "ragkeep-learning"
 SHOWN, LOOKS, RIGHT, OTHER = 5, 0.7, 0.85, 0.08
 SELECT, SELECT_MOST = 0.15, 300
@@ -210,8 +211,7 @@ def options(doc: str | None, *sets: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print nothing but the JSON line")
     parser.add_argument("--set", action="append", dest="sets", default=[], help="code, DIR or DIR+jargon; repeatable")
-    where = os.environ.get("RAGKEEP_EVAL_DATA", "")
-    parser.add_argument("--data", type=Path, default=Path(where), help="where sets given by name lie (RAGKEEP_EVAL_DATA)")
+    parser.add_argument("--data", type=Path, default=DATA, help="where sets given by name lie")
     parser.add_argument("--seeds", type=int, default=3)
     read = parser.parse_args()
     read.sets = read.sets or list(sets)
