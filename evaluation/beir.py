@@ -11,6 +11,7 @@ from typing import Any
 from blake3 import blake3
 
 from ragkeep.errors import ConfigError
+from ragkeep.types import content_id
 
 Qrels = dict[str, dict[str, int]]
 """Query id -> corpus id -> grade."""
@@ -26,6 +27,17 @@ class Folder:
     test: Qrels
     train: Qrels
     digest: str
+
+    def parts(self) -> tuple[Qrels, Qrels]:
+        """What may be learned from, and what is only measured with; without qrels_train.tsv, halves by hash."""
+        if self.train:
+            return self.train, self.test
+        train = {q: grades for q, grades in self.test.items() if int(content_id(q)[0], 16) % 2}
+        return train, {q: grades for q, grades in self.test.items() if q not in train}
+
+    def measured(self) -> list[str]:
+        """The questions that are only measured with: nothing may be learned from them."""
+        return [self.queries[query] for query in self.parts()[1]]
 
 
 def read_folder(folder: Path) -> Folder:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ragkeep.errors import ConfigError
 from ragkeep.fusion import fuse, ranking, tune_weight
-from ragkeep.types import Fusion, Legs
+from ragkeep.types import Fusion, Legs, content_id
 
 from .compare import Paired
 from .compare import compare as paired
@@ -114,12 +114,48 @@ def compare(
     base = base_fusion or Fusion("convex", _weight(base_legs, chosen, weights[0]))
     new = Fusion("convex", _weight(new_legs, chosen, weights[1]))
     before, after = scores(base_legs, asked, base), scores(new_legs, asked, new)
-    unseen = np.array([lesson.unseen for lesson in asked])
+    return _gain(before, after, asked, (base.weight, new.weight), rules)
+
+
+def crossfit(
+    base_legs: Mapping[str, Legs],
+    new_legs: Mapping[str, Legs],
+    lessons: Sequence[Judged],
+    *,
+    rules: Rules | None = None,
+    weights: tuple[float | None, float | None] = (None, None),
+) -> Gain:
+    """Compare two retrievers on all of `lessons`, whatever their split, each half with the weights the other half tuned.
+
+    For choosing, where there are few: none is lost to tuning. `weights` in the result are those tuned on all.
+    """
+    rules = rules or Rules()
+    halves: tuple[list[Judged], list[Judged]] = ([], [])
+    for lesson in (one for one in lessons if any(g > 0 for g in one.gains.values())):
+        halves[int(content_id("half", lesson.id)[0], 16) % 2].append(lesson)
+    asked = [*halves[0], *halves[1]]
+    sides = []
+    for legs, given in ((base_legs, weights[0]), (new_legs, weights[1])):
+        fusions = [Fusion("convex", _weight(legs, other, given)) for other in reversed(halves)]
+        found = [scores(legs, half, fusion) for half, fusion in zip(halves, fusions, strict=True)]
+        sides.append({name: np.concatenate([half[name] for half in found]) for name in METRICS})
+    tuned = (_weight(base_legs, asked, weights[0]), _weight(new_legs, asked, weights[1]))
+    return _gain(sides[0], sides[1], asked, tuned, rules)
+
+
+def _gain(
+    before: Mapping[str, NDArray[np.float64]],
+    after: Mapping[str, NDArray[np.float64]],
+    asked: Sequence[Judged],
+    weights: tuple[float, float],
+    rules: Rules,
+) -> Gain:
+    unseen = np.array([lesson.unseen for lesson in asked], bool)
     cuts = {name: mask for name, mask in (("seen", ~unseen), ("unseen", unseen)) if mask.any()}
     return Gain(
         overall=_paired(before, after, np.ones(len(asked), bool), rules),
         slices={name: _paired(before, after, mask, rules) for name, mask in cuts.items()},
-        weights=(base.weight, new.weight),
+        weights=weights,
     )
 
 

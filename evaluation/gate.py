@@ -91,21 +91,6 @@ def gate_files(baseline: Path, candidate: Path, params: GateParams) -> dict[str,
     return judge(read_report(baseline), new, params, index=receipt["name"] if receipt else new.index).as_json()
 
 
-def write_junit(path: Path, verdict: dict[str, Any]) -> None:
-    """Write a verdict as a JUnit file: one test case a metric, one for the gate itself."""
-    from xml.etree import ElementTree as ET
-
-    failed = verdict["verdict"] != "pass"
-    suite = ET.Element("testsuite", name="ragkeep gate", tests="1", failures=str(int(failed)))
-    case = ET.SubElement(suite, "testcase", classname="ragkeep", name="gate")
-    if failed:
-        ET.SubElement(case, "failure", message=str(verdict["reasons"][0])).text = "\n".join(verdict["reasons"])
-    lines = [f"{name}: {row['base']} -> {row['new']}" for name, row in sorted(verdict["metrics"].items())]
-    ET.SubElement(case, "system-out").text = "\n".join(lines)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ET.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
-
-
 def _distrust(report: EvalReport, index: str) -> Iterator[str]:
     """Say why a candidate's scores cannot be believed."""
     if report.index != index:

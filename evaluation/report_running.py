@@ -154,13 +154,19 @@ def lineage(night: NightReport) -> Html | None:
     facts = {
         "release": r.get("number") or None, "release sha": r.get("sha"), "index version": index.get("name"),
         "index digest": index.get("digest"), "store": index.get("store"), "embedder": index.get("embedder"),
-        "fusion": f"{fusion.get('method')}, weight {fusion.get('weight')}" if fusion else None,
+        "fusion": _fusion(fusion) if fusion else None,
         "generator": r.get("generator"), "git": r.get("git_sha"), "dvc.lock": r.get("dvc_lock_sha"),
         "params": r.get("params_sha") or night.params_sha, "MLflow run": r.get("run_id"), "made at": r.get("created_at"),
         **(night.versions or {}),
     }  # fmt: skip
     rows = [(name, code(value)) for name, value in facts.items() if value not in (None, "")]
     return table(("part", "is"), rows, caption="The same parts make the same release") if rows else None
+
+
+def _fusion(fusion: Mapping[str, Any]) -> str:
+    said = f"{fusion.get('method')}, weight {fusion.get('weight')}"
+    code = fusion.get("code_weight")
+    return said if code is None else f"{said}, for questions about code {code}"
 
 
 def way_back(night: NightReport) -> Html | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ragkeep.embedders import query_fingerprint
 from ragkeep.ports import Embedder
 from ragkeep.types import Role, Vectors
 from ragkeep.vector_cache import VectorCache, text_key
@@ -21,13 +22,15 @@ class CachedEmbedder:
     def __init__(self, embedder: Embedder, cache: Path) -> None:
         self.name, self.fingerprint = embedder.name, embedder.fingerprint
         self.dim, self.max_tokens = embedder.dim, embedder.max_tokens
+        self.query_fingerprint = query_fingerprint(embedder)
         self._embedder, self._cache = embedder, cache
 
     def embed(self, texts: Sequence[str], *, role: Role) -> Vectors:
         """See `ports.Embedder.embed`."""
         keys = [text_key(text if role == "passage" else f"\0{role}\0{text}") for text in texts]
+        who = self.fingerprint if role == "passage" else self.query_fingerprint
         # opened anew each time: answers are made in other threads than the one that began
-        with VectorCache(self._cache, self.fingerprint, self.dim) as cache:
+        with VectorCache(self._cache, who, self.dim) as cache:
             vectors, found = cache.get_many(keys)
             new = np.flatnonzero(~found).tolist()
             missing = list(dict.fromkeys(texts[n] for n in new))

@@ -19,6 +19,7 @@ from evaluation.scores import flat_scores, read_report
 from ragkeep.config import Params, Paths
 from ragkeep.errors import CanaryFailed, IndexMissing
 from ragkeep.files import fsync_dir, read_json, read_rows
+from ragkeep.learned import apply, rows_of, tonight
 from ragkeep.releases import all_releases, champion, history, save_release
 from ragkeep.tables import file_shas, iter_chunks, read_table
 from ragkeep.types import Chunk, Fusion, IndexVersion, Release, content_id
@@ -54,11 +55,15 @@ def candidate(paths: Paths, params: Params) -> Release:
     if not receipt or not scores or not fusion:
         raise IndexMissing("the stages left no index or no scores to judge: run `ragkeep nightly` again")
     index = IndexVersion(**receipt)
+    params, learned = apply(params, tonight(paths.data), paths.cache)
     embed = asdict(params.embed)
     del embed["runner"]  # where passages are embedded makes no other release
-    serving = {"embed": embed, "retrieve": asdict(params.retrieve), "answer": asdict(params.answer)}
-    mix = Fusion(method=fusion["method"], weight=fusion["weight"])
-    parts = (index.store, index.name, index.digest, index.embedder, mix.method, repr(mix.weight))
+    serving: dict[str, Any] = {"embed": embed, "retrieve": asdict(params.retrieve), "answer": asdict(params.answer)}
+    if learned:
+        serving["learned"] = rows_of(learned)
+    mix = Fusion(fusion["method"], fusion["weight"], fusion.get("code_weight"))
+    own = () if mix.code_weight is None else (repr(mix.code_weight),)
+    parts = (index.store, index.name, index.digest, index.embedder, mix.method, repr(mix.weight), *own)
     sha = content_id(*parts, json.dumps(serving, sort_keys=True))
     return Release(
         number=0,

@@ -49,6 +49,7 @@ LIMITS = {
     "embed": Limits(retries=2, timeout_s=12 * 3600),
     "index": Limits(retries=2, timeout_s=4 * 3600),
     "evaluate": Limits(timeout_s=2 * 3600),
+    "learn": Limits(retries=0, timeout_s=12 * 3600),
 }
 
 
@@ -70,13 +71,13 @@ def _stage(paths: Paths, stage: str, *, force: bool = False) -> bool:
     return named(paths, stage, force)
 
 
-def walk(paths: Paths, params: Params, lease: Lease) -> dict[str, bool]:
-    """Run every stage in the graph's order. Raises LeaseLost, StageFailed.
+def walk(paths: Paths, params: Params, lease: Lease, *, upto: str = "evaluate") -> dict[str, bool]:
+    """Run a stage and all it needs in the graph's order. Raises LeaseLost, StageFailed.
 
     DVC sees neither that a file could not be read for the moment nor that the store has lost an index: those are forced.
     """
     ran = {}
-    for name in stages(paths.root):
+    for name in stages(paths.root, upto):
         lease.check()
         ran[name] = _stage(paths, name, force=name == "ingest" and refused_for_the_moment(paths.data))
         if name == "index" and not night.receipt_holds(paths, params):
@@ -122,7 +123,8 @@ def canary(paths: Paths, params: Params) -> int:
     return night.canary(paths, params)
 
 
-def _publish(paths: Paths, params: Params, release: Release, lease: Lease) -> None:
+def publish_watched(paths: Paths, params: Params, release: Release, lease: Lease) -> None:
+    """Publish a release, and take it back when it does not answer."""
     at = pointer(paths)
     with transaction() as txn:
         # the hook reads these, and a value set after the task call would come too late
@@ -133,7 +135,8 @@ def _publish(paths: Paths, params: Params, release: Release, lease: Lease) -> No
     prune_versions(paths, open_store(params.index, paths), params)
 
 
-def _held(paths: Paths, lease: Lease | None) -> AbstractContextManager[Lease]:
+def held(paths: Paths, lease: Lease | None) -> AbstractContextManager[Lease]:
+    """Hold the lease that is given, or one of its own."""
     return nullcontext(lease) if lease else hold(paths.state / "lease.sqlite")
 
 
@@ -143,9 +146,9 @@ def nightly(lease: Lease | None = None, force: bool = False) -> dict[str, Any]:
     began = time.monotonic()
     paths = find_project()
     params = load_params(paths.params)
-    with _held(paths, lease) as held:
+    with held(paths, lease) as hold_:
         try:
-            result = _tonight(paths, params, held, began=began, force=force)
+            result = tonight(paths, params, hold_, began=began, force=force)
         except Exception as error:  # a night that stops leaves a page and a line, too
             report.stopped(paths, error, began=began)
             raise
@@ -153,7 +156,8 @@ def nightly(lease: Lease | None = None, force: bool = False) -> dict[str, Any]:
         return result
 
 
-def _tonight(paths: Paths, params: Params, lease: Lease, *, began: float, force: bool) -> dict[str, Any]:
+def tonight(paths: Paths, params: Params, lease: Lease, *, began: float, force: bool) -> dict[str, Any]:
+    """Have tonight's night, or say that nothing changed; `began` is its start on `time.monotonic`."""
     recover(paths, lambda: open_store(params.index, paths), lease=lease)
     marks = fingerprint(paths, params)
     last = None if force else last_result(paths, params, marks)
@@ -178,7 +182,7 @@ def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str],
     release = live if same and live else register(paths, params, candidate, verdict)
     published = passed and not same and held is None
     if published:
-        _publish(paths, params, release, lease)
+        publish_watched(paths, params, release, lease)
     stats = night.stage_stats(paths, ran)
     result: dict[str, Any] = {
         "release": str(release.number) if published else (str(live.number) if live else None),

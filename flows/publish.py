@@ -117,10 +117,17 @@ def _finish(paths: Paths, store: VectorStore, intent: dict[str, Any]) -> None:
     store.swap(release.index.alias, release.index.name if to else None)
     point(paths, to or 0, previous=previous, token=intent["token"])
     registry.set_aliases(paths, {registry.CHAMPION: to, registry.PREVIOUS: previous, registry.CHALLENGER: None})
+    registry.follow(paths, {registry.CHAMPION: _learned(paths, to), registry.PREVIOUS: _learned(paths, previous)})
     registry.tag(paths, release.number, {intent["action"]: f"{intent['at']} {intent['who']}: {intent['reason']}"})
     append_history(paths, {k: v for k, v in intent.items() if k != "token"})
     (paths.releases / "publish.json").unlink()
     fsync_dir(paths.releases)
+
+
+def _learned(paths: Paths, number: int | None) -> dict[str, int]:
+    """Which versions of learned models a release binds: learner -> version."""
+    serving = read_release(paths, number).serving if number else {}
+    return {row["learner"]: row["version"] for row in serving.get("learned", [])}
 
 
 def _require_index(store: VectorStore, release: Release) -> None:

@@ -18,6 +18,7 @@ from ragkeep.files import write_json
 from ragkeep.types import Release
 
 MODEL = "ragkeep"
+FINETUNE = "ragkeep-finetune"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
 
@@ -33,13 +34,13 @@ def _client(paths: Paths) -> Any:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def _experiment(client: Any, paths: Paths) -> str:
-    found = client.get_experiment_by_name(MODEL)
+def _experiment(client: Any, paths: Paths, name: str = MODEL) -> str:
+    found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
     local = str(client.tracking_uri).startswith("sqlite")
     location = (paths.state / "mlartifacts").as_uri() if local else None
-    return str(client.create_experiment(MODEL, artifact_location=location))
+    return str(client.create_experiment(name, artifact_location=location))
 
 
 def record(
@@ -68,7 +69,7 @@ def record(
         if path.is_file():
             client.log_artifact(run_id, str(path))
     client.set_terminated(run_id)
-    _ensure_model(client)
+    _ensure_model(client, MODEL, "Versions are releases: index, embedder, fusion, generator.")
     version = client.create_model_version(
         MODEL,
         source=run.info.artifact_uri,
@@ -76,6 +77,61 @@ def record(
         tags={**tags, "release_sha": release.sha, "reason": release.reason, "index": release.index.name},
     )
     return replace(release, number=int(version.version), run_id=run_id)
+
+
+def record_model(
+    paths: Paths, name: str, sha: str, folder: Path, *, metrics: dict[str, float], tags: dict[str, str]
+) -> int:
+    """Register what a learner made as a version of the model `ragkeep-<name>`; return its number.
+
+    Safe to repeat: what has the same sha keeps its number. The version's source is the run's artifacts: the card, and
+    the weights too where the registry is a server's, whose readers do not see this disk.
+    """
+    client, model = _client(paths), f"{MODEL}-{name}"
+    _ensure_model(client, model, "Learned from interactions by `ragkeep learn`.")
+    for version in client.search_model_versions(f"name='{model}' and tags.`sha`='{sha}'"):
+        return int(version.version)
+    run = client.create_run(_experiment(client, paths), run_name=f"learn {name}", tags=tags)
+    _log(client, run.info.run_id, {"model": name, **tags}, metrics)
+    local = str(client.tracking_uri).startswith("sqlite")
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not (local and path.suffix == ".safetensors"):
+            client.log_artifact(run.info.run_id, str(path), "model")
+    client.set_terminated(run.info.run_id)
+    source = folder.as_uri() if local else f"{run.info.artifact_uri}/model"
+    made = client.create_model_version(model, source=source, run_id=run.info.run_id, tags={**tags, "sha": sha})
+    return int(made.version)
+
+
+def follow(paths: Paths, numbers: dict[str, dict[str, int]]) -> None:
+    """Make learned models' aliases follow the releases: alias -> {learner: version}; those of no release go."""
+    client = _client(paths)
+    for found in client.search_registered_models(f"name LIKE '{MODEL}-%'"):
+        learner, now = found.name.removeprefix(f"{MODEL}-"), dict(found.aliases)
+        for alias, versions in numbers.items():
+            number = versions.get(learner)
+            if number is None and alias in now:
+                client.delete_registered_model_alias(found.name, alias)
+            elif number is not None and str(now.get(alias)) != str(number):
+                client.set_registered_model_alias(found.name, alias, str(number))
+
+
+def record_finetune(paths: Paths, card: dict[str, Any], path: Path) -> str:
+    """Log one training with its curve, parameters and card, in an experiment of its own; returns the run's id."""
+    from mlflow.entities import Metric
+
+    client = _client(paths)
+    run = client.create_run(_experiment(client, paths, FINETUNE), run_name=f"{card['method']} {card['key'][:8]}")
+    run_id = str(run.info.run_id)
+    at = int(time.time() * 1000)
+    points = [Metric(name, p[name], at, int(p["step"])) for p in card["curve"] for name in ("loss", "tokens")]
+    for begin in range(0, len(points), 1000):  # as many as one call takes
+        client.log_batch(run_id, metrics=points[begin : begin + 1000])
+    kept = {k: v for k, v in card.items() if k not in ("curve", "trainable", "seconds", "cpu_seconds")}
+    _log(client, run_id, kept, {"seconds": card["seconds"], "trainable_share": card["trainable"]["share"]})
+    client.log_artifact(run_id, str(path))
+    client.set_terminated(run_id)
+    return run_id
 
 
 def _log(client: Any, run_id: str, params: dict[str, Any], metrics: dict[str, float]) -> None:
@@ -95,11 +151,11 @@ def _find(client: Any, sha: str) -> tuple[int, str]:
     return 0, ""
 
 
-def _ensure_model(client: Any) -> None:
+def _ensure_model(client: Any, name: str, description: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(MODEL, description="Versions are releases: index, embedder, fusion, generator.")
+        client.create_registered_model(name, description=description)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

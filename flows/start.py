@@ -57,6 +57,16 @@ def start(paths: Paths, params: Params, *, force: bool = False) -> dict[str, Any
         return made
 
 
+def learn(paths: Paths, params: Params, *, require_approval: bool = False) -> dict[str, Any]:  # noqa: ARG001 - as `start`
+    """Learn from the interactions. Raises Busy, LearnError, and what the stages raise."""
+    with hold(paths.state / "lease.sqlite") as lease:
+        prefect_settings(paths)
+        from .learn import learn as flow
+
+        made: dict[str, Any] = flow(lease=lease, require_approval=require_approval)
+        return made
+
+
 def move(paths: Paths, params: Params, action: str, *, expect: int | None = None, **options: Any) -> Release:
     """Promote a release or roll back, under the lease. Raises ReleaseError where `expect` is not the champion."""
     from .publish import promote, recover, rollback

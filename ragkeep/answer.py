@@ -21,6 +21,7 @@ from .config import AnswerParams, RerankParams
 from .ports import Generator, Request, Reranker
 from .rerank import rerank
 from .rewrite import standalone
+from .route import route
 from .tools import Ability, Done, stream_with_tools
 from .tracing import span
 from .types import Answer, Hit, Message, Mode, Sampling, Usage, Vectors
@@ -108,6 +109,7 @@ async def respond(asked: Asked, assistant: Assistant, *, cache: AnswerCache | No
                 continue
             made = replace(
                 part, hits=_shown(part.sources, found), searched=searched, release=str(assistant.release.number),
+                route=route(searched),
                 flags=tuple(filter(None, (flag, *part.flags))), timings_ms=clock.stop("generate"),
             )  # fmt: skip
             if cache is not None:

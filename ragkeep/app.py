@@ -26,6 +26,7 @@ from .ports import Embedder, Generator, Reranker, VectorStore
 from .releases import require_champion
 from .rerank import open_reranker
 from .retrieve import make_retriever
+from .route import fusion_for, route
 from .stores import open_store
 from .tools import Ability
 from .tools import search as searching
@@ -89,7 +90,8 @@ class Assistant:
         query = self._query(text, vector, asked.mode, asked.k, asked.workspace, asked.filters)
         index = self.release.index
         about = {"gen_ai.operation.name": "retrieval", "gen_ai.data_source.id": index.name, "db.system.name": index.store}
-        with span(f"retrieval {index.name}", **about, mode=asked.mode, k=query.k) as here:
+        taken = route(text)
+        with span(f"retrieval {index.name}", **about, mode=asked.mode, route=taken, k=query.k) as here:
             found = await asyncio.to_thread(self.find, query)
             here.set(hits=len(found), best_score=found[0].score if found else 0.0)
         return found
@@ -121,7 +123,7 @@ class Assistant:
         k = k or self.retrieval.k
         return Query(
             text, vector, k=k, mode=mode, workspace=workspace, filters=filters,
-            fusion=self.release.fusion, candidates=max(self.retrieval.candidates, k),
+            fusion=fusion_for(text, self.release.fusion), candidates=max(self.retrieval.candidates, k),
         )  # fmt: skip
 
     def find(self, query: Query) -> list[Hit]:

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from .cli_finetune import finetune_app
 from .cli_keys import keys_app
+from .cli_learn import simulate
+from .cli_models import learn, models_app
 from .cli_quarantine import quarantine_app
 from .cli_queue import queue_app
 from .cli_releases import explain, releases_app
@@ -31,9 +34,11 @@ app = typer.Typer(
     help="Keeps a retrieval-augmented assistant healthy: index, measure, gate, swap, every night; and the way back.",
 )
 app.add_typer(releases_app, name="releases")
+app.add_typer(models_app, name="models")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(keys_app, name="keys")
 app.add_typer(queue_app, name="queue")
+app.add_typer(finetune_app, name="finetune")
 
 Workspace = Annotated[str, typer.Option(help="Whose documents may be read.")]
 Mode = Literal["hybrid", "vector", "bm25"]
@@ -253,6 +258,7 @@ def gate(
     baseline: Annotated[str, typer.Option(help="scores.json, or the folder that holds it, of what is live.")],
     candidate: Annotated[str, typer.Option(help="The same of what wants to go live.")],
     junit: Annotated[str, typer.Option(help="Also write the verdict as a JUnit file, for CI.")] = "",
+    comment: Annotated[str, typer.Option(help="Also write it as Markdown, to comment on a pull request.")] = "",
     json: Json = False,
 ) -> None:
     """Judge a candidate's scores against a baseline's. Exit code 0 pass, 1 fail, 2 cannot judge."""
@@ -260,10 +266,11 @@ def gate(
 
     _paths, params = project()
     with logs_to_stderr():
-        module = room("evaluation.gate")
-        verdict = module.gate_files(Path(baseline), Path(candidate), params.gate)
+        verdict = room("evaluation.gate").gate_files(Path(baseline), Path(candidate), params.gate)
     if junit:
-        module.write_junit(Path(junit), verdict)
+        room("evaluation.gate_reports").write_junit(Path(junit), verdict)
+    if comment:
+        room("evaluation.gate_reports").write_comment(Path(comment), verdict)
     if json:
         emit_json(verdict)
     else:
@@ -296,6 +303,8 @@ def report(*, json: Json = False) -> None:
 
 
 app.command()(explain)
+app.command()(learn)
+app.command()(simulate)
 
 
 @app.command()

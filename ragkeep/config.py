@@ -86,6 +86,9 @@ class ChunkSection:
 class EmbedParams:
     """Which embedder, and how it runs. A prefix given here replaces the model's own for that role.
 
+    `model` is a folder or a name; one that begins with {models} lies where learned models are kept. `query_model` is a
+    folder that embeds questions, and only those: one learned for the very passages that backend and model embed.
+
     `url`, `region` and `key` are for models behind a network; `key` names the environment variable that holds the key.
 
     `runner` says where texts of the night are embedded: in this process, or on Ray. It changes no vector.
@@ -93,6 +96,7 @@ class EmbedParams:
 
     backend: str = "minilm"
     model: str = ""
+    query_model: str = ""
     precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
     batch_tokens: int = 4096
     runner: Literal["local", "ray"] = "local"
@@ -299,6 +303,36 @@ class GateParams:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnParams:
+    """What interactions are learned from; docs/learning-data.md tells why each is what it is.
+
+    `window`: the newest records of the log. `per_user_cap`: the lessons one account may speak in (more where the median
+    account has a third of that). `min_users`: who must agree about a chunk where accounts contradict each other.
+    `same_question` and `evaluation_question`: the likeness, 0..1, from which two questions are one, and from which one
+    is too near to a golden question or to one of the folders `exclude` (test questions only). `select`, `report`: shares
+    of questions; `unseen`: of documents that are never trained on. `trust`: accounts, as quarantine.jsonl names them,
+    that are believed all the same. `ladder`: what is tried, in this order; `min_measured`: the held-out lessons that a
+    gain must be measured on before anything is promoted.
+    """
+
+    window: int = 1_000_000
+    min_lessons: int = 50
+    per_user_cap: int = 100
+    min_users: int = 2
+    same_question: float = 0.8
+    evaluation_question: float = 0.6
+    select: float = 0.1
+    report: float = 0.2
+    unseen: float = 0.1
+    max_question_chars: int = 2000
+    exclude: tuple[str, ...] = ()
+    trust: tuple[str, ...] = ()
+    ladder: tuple[str, ...] = ("fusion", "query-tower", "both-towers")
+    min_measured: int = 100
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
 class Params:
     """All of params.yaml."""
 
@@ -312,6 +346,7 @@ class Params:
     answer: AnswerParams = AnswerParams()
     evaluate: EvaluateParams = EvaluateParams()
     gate: GateParams = field(default_factory=GateParams)
+    learn: LearnParams = LearnParams()
     serve: ServeParams = field(default_factory=ServeParams)
 
 
@@ -348,6 +383,18 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "gate.confidence": (0.5, 0.9999),
     "gate.resamples": (99, 100_000),
     "gate.seed": (0, 2**32 - 1),
+    "learn.window": (1, 10**7),
+    "learn.min_lessons": (1, 10**6),
+    "learn.per_user_cap": (1, 10**6),
+    "learn.min_users": (1, 1000),
+    "learn.same_question": (0.5, 1),
+    "learn.evaluation_question": (0.1, 1),
+    "learn.select": (0.01, 0.4),
+    "learn.report": (0.01, 0.4),
+    "learn.unseen": (0, 0.5),
+    "learn.max_question_chars": (10, 10**6),
+    "learn.min_measured": (20, 10**6),
+    "learn.seed": (0, 2**32 - 1),
 }
 """The least and the most of every number of params.yaml; chunk sizes depend on each other and are checked apart."""
 
@@ -599,6 +646,11 @@ class Paths:
     def cache(self) -> Path:
         """What may be deleted at any time: vectors, exported models, file stats."""
         return self.state / "cache"
+
+    @property
+    def models(self) -> Path:
+        """Models made from interactions, each in a folder named by its hash; no part of one ever changes."""
+        return self.state / "models"
 
     @property
     def releases(self) -> Path:

@@ -13,6 +13,7 @@ RagkeepError
 │   └── ReceiptMismatch  the store does not hold what the receipt says was written
 ├── ValidationFailed     a critical expectation failed; the live index was left alone
 ├── CanaryFailed         a published release did not answer, and was taken back
+├── LearnError           there is nothing sound to learn on, or what was learned does not fit any more
 ├── CannotJudge          scores are missing, not numbers, or of another index: exit code 2
 ├── Busy                 another process holds what only one may hold: the night's lease, the interaction log
 ├── LeaseLost            somebody took the lease over; nothing of this run may be published
@@ -93,6 +94,10 @@ class ValidationFailed(RagkeepError):
 
 class CanaryFailed(RagkeepError):
     """A published release did not answer, and was taken back."""
+
+
+class LearnError(RagkeepError):
+    """There is nothing sound to learn on, or what was learned does not fit any more."""
 
 
 class CannotJudge(RagkeepError):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from .errors import StoreError
 from .ports import Embedder, Searcher
+from .route import fusion_for
 from .types import Fusion, Hit, IndexVersion, Mode, Query
 
 Retriever = Callable[[str], list[Hit]]
@@ -29,7 +30,8 @@ def make_retriever(
 ) -> Retriever:
     """Bind a store and an embedder to one index version and one workspace.
 
-    Only that version is asked, whatever the alias says meanwhile. A keyword search embeds nothing. Raises StoreError
+    Only that version is asked, whatever the alias says meanwhile. A keyword search embeds nothing. Questions about code
+    are mixed by the fusion's weight for code. Raises StoreError
     when the embedder is not the one the version was built with.
     """
     if embedder.fingerprint != index.embedder:
@@ -46,7 +48,7 @@ def make_retriever(
             k=k,
             mode=mode,
             workspace=workspace,
-            fusion=fusion or Fusion(),
+            fusion=fusion_for(question, fusion or Fusion()),
             candidates=max(candidates, k),
         )
         return store.search(index.name, query)

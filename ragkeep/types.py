@@ -19,6 +19,7 @@ Vectors: TypeAlias = NDArray[np.float32]
 Kind: TypeAlias = Literal["prose", "code"]
 Mode: TypeAlias = Literal["hybrid", "vector", "keyword"]
 Role: TypeAlias = Literal["query", "passage"]
+Route: TypeAlias = Literal["code", "prose"]
 InteractionKind: TypeAlias = Literal["answer", "vote", "click", "correction", "erase"]
 
 
@@ -116,10 +117,18 @@ class IndexVersion:
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """How the two legs of a hybrid search become one ranking; `weight` is the vector leg's share, 0..1."""
+    """How the two legs of a hybrid search become one ranking; `weight` is the vector leg's share, 0..1.
+
+    Questions that take the code route are mixed by `code_weight`; None: by `weight` like all others.
+    """
 
     method: Literal["convex", "rrf"] = "convex"
     weight: float = 0.6
+    code_weight: float | None = None
+
+    def on(self, route: Route) -> Fusion:
+        """What a question of this route is searched with: one weight."""
+        return Fusion(self.method, self.weight if route == "prose" or self.code_weight is None else self.code_weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +231,9 @@ class Answer:
 
     `hits` is what was found, best first, `sources` those of it that the generator was given: snippet n is
     `sources[n - 1]`. `searched` is the question as it was searched for, `prompt` what the generator read. `reason` says
-    why a question was refused. `flags` name what did not go as usual: "cached", "rerank-late", "rerank-failed",
-    "rerank-skipped", "fallback:<model>". Times in milliseconds. `calls` are the tools that were asked for, whether each
-    was done, and what it said.
+    why a question was refused, `route` how it was searched for ("" where nothing was). `flags` name what did not go as
+    usual: "cached", "rerank-late", "rerank-failed", "rerank-skipped", "fallback:<model>". Times in milliseconds. `calls`
+    are the tools that were asked for, whether each was done, and what it said.
     """
 
     text: str
@@ -239,6 +248,7 @@ class Answer:
     searched: str = ""
     prompt: tuple[Message, ...] = ()
     reason: str = ""
+    route: Route | Literal[""] = ""
     flags: tuple[str, ...] = ()
     timings_ms: dict[str, float] = field(default_factory=dict)
     calls: tuple[tuple[ToolCall, bool, str], ...] = ()

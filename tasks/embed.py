@@ -25,6 +25,7 @@ from ragkeep.config import EmbedParams, Params, Paths
 from ragkeep.embedders import load_embedder
 from ragkeep.errors import SourceError
 from ragkeep.files import write_json
+from ragkeep.learned import effective
 from ragkeep.ports import Embedder
 from ragkeep.tables import columns_table, iter_chunks, read_table, vectors_column
 from ragkeep.types import Vectors
@@ -51,6 +52,7 @@ class Work:
 
 def run(paths: Paths, params: Params) -> dict[str, Any]:
     """Bring data/vectors in line with data/chunks; returns counts. Raises ConfigError, ModelError, SourceError."""
+    params = effective(params, paths.data, paths.cache)
     embedder = load_embedder(params.embed, paths.cache)
     out = paths.data / "vectors"
     shards = list(iter_shards(paths.data / "chunks"))

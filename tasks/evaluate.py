@@ -18,7 +18,7 @@ from evaluation.labels import Resolved, Resolver
 from evaluation.metrics import CUTOFF, earned_at, first_rank, place, score_earned
 from evaluation.scores import ANSWERS, FUSION, EvalReport, QuestionScore, estimates, slice_values, write_report
 from evaluation.sets import EvalSet, load_sets
-from evaluation.tuning import Tuned, all_legs, chunk_places, golden_curve, tune
+from evaluation.tuning import Tuned, all_legs, chunk_places, golden_curves, tune
 from evaluation.vectors import CachedEmbedder
 from ragkeep.answer import answer_sync
 from ragkeep.app import release_params
@@ -27,6 +27,7 @@ from ragkeep.embedders import load_embedder
 from ragkeep.errors import IndexMissing
 from ragkeep.files import read_json, write_json, write_rows
 from ragkeep.generators import open_generators
+from ragkeep.learned import effective
 from ragkeep.ports import Embedder, Generator, VectorStore
 from ragkeep.rerank import open_reranker
 from ragkeep.retrieve import make_retriever
@@ -52,6 +53,7 @@ class _Bench:
 
 def run(paths: Paths, params: Params) -> dict[str, Any]:
     """Measure and write; return counts and the main scores."""
+    params = effective(params, paths.data, paths.cache)
     sets = load_sets([paths.root / name for name in params.evaluate.sets])
     resolver = Resolver(Corpus(paths.data / "documents"))
     asked = [resolver.resolve(question) for evalset in sets for question in evalset.questions]
@@ -114,7 +116,7 @@ def _tune(paths: Paths, bench: _Bench, dev: Sequence[Resolved]) -> Tuned:
     texts = {r.question.id: (r.question.text, r.question.workspace) for r in answerable}
     legs = all_legs(bench.store, bench.embedder, bench.version, texts, retrieve.candidates)
     places = chunk_places(paths.data / "chunks", answerable)
-    return tune(golden_curve(legs, answerable, places, retrieve.fusion), len(answerable), retrieve)
+    return tune(golden_curves(legs, answerable, places, retrieve.fusion), retrieve)
 
 
 def _measure(bench: _Bench, mix: Fusion, test: Sequence[Resolved]) -> tuple[list[QuestionScore], list[dict[str, Any]]]:

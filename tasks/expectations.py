@@ -1,4 +1,4 @@
-"""What is expected of a night's documents and chunks: Great Expectations suites as code; its only home.
+"""What is expected of documents, chunks and lessons: Great Expectations suites as code; its only home.
 
 Row count and change of volume come first, for an empty batch passes nearly every expectation about rows. "critical"
 stops the night, "warning" puts the rows it names into quarantine under the expectation's reason. The suites see a
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ragkeep.config import ChunkSection, ValidateParams
+from ragkeep.config import ChunkSection, LearnParams, ValidateParams
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,6 +76,28 @@ def chunks_suite(params: ValidateParams, sizes: ChunkSection, live: int | None) 
             severity="warning", meta={"reason": "tokens"},
         ),
     ]  # fmt: skip
+
+
+def lessons_suite(params: LearnParams) -> Suite:
+    """Expect this of lessons: what a set promises is critical, a question that nobody could read is set aside."""
+    e = _library().expectations
+    return [
+        e.ExpectColumnValuesToBeUnique(column="id", severity="critical", meta={"reason": "duplicate_id"}),
+        e.ExpectColumnValuesToBeInSet(
+            column="split", value_set=["train", "select", "report"], severity="critical", meta={"reason": "split"}
+        ),
+        e.ExpectColumnValuesToBeBetween(column="lowest", min_value=0.001, severity="critical", meta={"reason": "gain"}),
+        _at_most("highest", 1, "gain", severity="critical"),
+        _at_most("contradictions", 0, "contradiction", severity="critical"),
+        _at_most("without_text", 0, "text_missing", severity="critical"),
+        _at_most("untraceable", 0, "untraceable", severity="critical"),
+        _at_most("trained_and_unseen", 0, "leak", severity="critical"),
+        _at_most("like_evaluation", params.evaluation_question, "evaluation_question", severity="critical"),
+        _at_most("length", params.max_question_chars, "length"),
+        e.ExpectColumnValuesToBeBetween(column="visible", min_value=1, severity="warning", meta={"reason": "blank"}),
+        _at_most("control_share", 0.01, "control"),
+        _at_most("mojibake_share", 0.02, "mojibake"),
+    ]
 
 
 def _volume(least: int, max_drop: float, live: int | None) -> Suite:

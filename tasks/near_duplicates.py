@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,10 @@ def near_duplicates(folder: Path, threshold: float) -> dict[str, Any]:
 
     At most LISTED pairs are listed, most similar first. Of pairs at the threshold, 1 in 1,000 may be missed.
     """
-    signatures, uris, shas = _signatures(folder)
+    signed, uris, shas = _signatures(folder)
     firsts, same = _same(shas)
     pairs = dict.fromkeys(same, 1.0)
-    wanted = _candidates(signatures[firsts], firsts, threshold)
+    wanted = _candidates(signed[firsts], firsts, threshold)
     sets = _sets_of(folder, {i for pair in wanted for i in pair})
     for a, b in wanted:
         similarity = jaccard(sets[a], sets[b])
@@ -58,7 +58,7 @@ def jaccard(a: Shingles, b: Shingles) -> float:
     return shared / max(1, len(a) + len(b) - shared)
 
 
-class _Hashes(dict[str, int]):
+class Hashes(dict[str, int]):
     """Words to 64-bit hashes, made on first sight; forgotten when there are too many."""
 
     def __missing__(self, word: str) -> int:
@@ -69,15 +69,15 @@ class _Hashes(dict[str, int]):
         return value
 
 
-def shingles(text: str, words: dict[str, int]) -> Shingles:
-    """Hash a text's word 5-grams; a shorter text is one shingle, a text without words none."""
+def shingles(text: str, words: dict[str, int], size: int = SHINGLE) -> Shingles:
+    """Hash a text's word n-grams of that size; a shorter text is one shingle, a text without words none."""
     found = _WORD.findall(text.lower())
     if not found:
         return np.zeros(0, np.uint64)
     hashes = np.fromiter(map(words.__getitem__, found), np.uint64, len(found))
-    n = max(1, len(hashes) - SHINGLE + 1)
+    n = max(1, len(hashes) - size + 1)
     mixed = np.zeros(n, np.uint64)
-    for i in range(min(SHINGLE, len(hashes))):
+    for i in range(min(size, len(hashes))):
         mixed = (mixed ^ hashes[i : i + n]) * _MIXER
         mixed ^= mixed >> np.uint64(29)
     return np.unique(mixed)
@@ -92,9 +92,7 @@ def _texts(folder: Path) -> Iterator[tuple[list[str], list[str]]]:
 
 def _signatures(folder: Path) -> tuple[NDArray[np.uint32], list[str], list[str]]:
     """Signature (HASHES,) of every document with words, its uri and its text's hash ("" without words)."""
-    from rensa import RMinHash
-
-    words, rows, uris, shas = _Hashes(), [np.zeros((0, HASHES), np.uint32)], list[str](), list[str]()
+    words, rows, uris, shas = Hashes(), [np.zeros((0, HASHES), np.uint32)], list[str](), list[str]()
     for names, texts in _texts(folder):
         sets = [shingles(text, words) for text in texts]
         uris += names
@@ -102,11 +100,18 @@ def _signatures(folder: Path) -> tuple[NDArray[np.uint32], list[str], list[str]]
             blake3(t.encode("utf-8", "surrogatepass")).hexdigest(16) if len(s) else ""
             for t, s in zip(texts, sets, strict=True)
         ]
-        offsets = np.cumsum([0, *map(len, sets)]).astype(np.uint64)
-        flat = np.concatenate([*sets, np.zeros(0, np.uint64)])
-        matrix = RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets, HASHES, SEED)
-        rows.append(np.array(matrix.to_rows(), np.uint32).reshape(len(names), HASHES))
+        rows.append(signatures(sets))
     return np.concatenate(rows), uris, shas
+
+
+def signatures(sets: Sequence[Shingles]) -> NDArray[np.uint32]:
+    """MinHash signatures of sets of shingles: uint32 (n, HASHES)."""
+    from rensa import RMinHash
+
+    offsets = np.cumsum([0, *map(len, sets)]).astype(np.uint64)
+    flat = np.concatenate([*sets, np.zeros(0, np.uint64)])
+    matrix = RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets, HASHES, SEED)
+    return np.array(matrix.to_rows(), np.uint32).reshape(len(sets), HASHES)
 
 
 def _same(shas: list[str]) -> tuple[list[int], list[tuple[int, int]]]:
@@ -119,16 +124,19 @@ def _same(shas: list[str]) -> tuple[list[int], list[tuple[int, int]]]:
     return list(first.values()), pairs
 
 
-def _rows_a_band(threshold: float) -> int:
-    """The longest band that still misses at most 1 in 1,000 pairs at the threshold (MMDS, section 3.4.2)."""
+def rows_a_band(threshold: float) -> int:
+    """How many of the HASHES a band holds: as many as still miss at most 1 in 1,000 pairs at the threshold.
+
+    See MMDS, section 3.4.2.
+    """
     fits = [r for r in (1, 2, 4, 8, 16, 32) if (1 - threshold**r) ** (HASHES // r) <= 0.001]
     return max(fits, default=1)
 
 
-def _candidates(signatures: NDArray[np.uint32], numbers: list[int], threshold: float) -> list[tuple[int, int]]:
+def _candidates(signed: NDArray[np.uint32], numbers: list[int], threshold: float) -> list[tuple[int, int]]:
     """Pairs that agree on a whole band; in a crowd, each with the first."""
     found: set[tuple[int, int]] = set()
-    for band in np.split(signatures, HASHES // _rows_a_band(threshold), axis=1):
+    for band in np.split(signed, HASHES // rows_a_band(threshold), axis=1):
         groups: dict[bytes, list[int]] = defaultdict(list)
         for number, row in zip(numbers, np.ascontiguousarray(band), strict=True):
             groups[row.tobytes()].append(number)
@@ -139,7 +147,7 @@ def _candidates(signatures: NDArray[np.uint32], numbers: list[int], threshold: f
 
 def _sets_of(folder: Path, wanted: set[int]) -> dict[int, Shingles]:
     """Read again the documents that may have a double."""
-    words, sets, number = _Hashes(), dict[int, Shingles](), 0
+    words, sets, number = Hashes(), dict[int, Shingles](), 0
     if not wanted:
         return sets
     for names, texts in _texts(folder):

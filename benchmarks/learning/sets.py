@@ -10,12 +10,12 @@ import re
 import sysconfig
 import textwrap
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluation.beir import Qrels, read_folder
+from evaluation.jargon import WORDS, renamed
 from ragkeep.types import content_id
 
 HOME = ("squad", "code", "cosqa")
@@ -23,12 +23,6 @@ HOME = ("squad", "code", "cosqa")
 FUNCTIONS, TRAIN, TEST = 2500, 1500, 600
 _A_FILE, _LINES = 6, (4, 60)
 _WORD = re.compile(r"[A-Za-z]{3,}")
-_STOP = frozenset(  # as text: a list of strings would be a page long
-    """the and for are was were what which who whom whose when where why how did does has have had with that this these
-    those from into than then there their they them its his her him she you your our not but can could would should will
-    may might must about after before between during over under other some any all most many much more name type kind
-    one two first also been being because such used use out off per each both only same very""".split()  # noqa: SIM905
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,34 +50,12 @@ class Labelled:
 def folder_set(folder: Path) -> Labelled:
     """Read a BEIR-style folder; one without qrels_train.tsv gets half of its questions, by their hash, to learn from."""
     read = read_folder(folder)
-    train, test = read.train, read.test
-    if not train:
-        train = {q: g for q, g in test.items() if int(content_id(q)[0], 16) % 2}
-        test = {q: g for q, g in test.items() if q not in train}
-    return Labelled(read.name, read.corpus, read.queries, train, test)
+    return Labelled(read.name, read.corpus, read.queries, *read.parts())
 
 
-def with_jargon(given: Labelled, words: int = 200) -> Labelled:
+def with_jargon(given: Labelled, words: int = WORDS) -> Labelled:
     """Rename the commonest content words of the questions as a company would; the passages keep the usual words."""
-    counts = Counter(w for text in given.queries.values() for w in set(_content(text)))
-    chosen = sorted(counts, key=lambda w: (-counts[w], w))[:words]
-    names = {word: invented(word) for word in chosen}
-
-    def renamed(text: str) -> str:
-        return _WORD.sub(lambda m: names.get(m.group().lower(), m.group()), text)
-
-    return replace(given, name=f"{given.name}-jargon", queries={q: renamed(t) for q, t in given.queries.items()})
-
-
-def invented(word: str) -> str:
-    """Make up a pronounceable word, always the same for a word."""
-    digits = content_id("jargon", word)
-    sounds = ["bdfgklmnprstvz"[int(digits[n : n + 2], 16) % 14] + "aeiou"[int(digits[n + 2], 16) % 5] for n in (0, 3, 6)]
-    return "".join(sounds) + "xqz"[int(digits[9], 16) % 3]
-
-
-def _content(text: str) -> list[str]:
-    return [w for w in (m.group().lower() for m in _WORD.finditer(text)) if w not in _STOP]
+    return replace(given, name=f"{given.name}-jargon", queries=renamed(given.queries, words))
 
 
 def code_set() -> Labelled:

@@ -21,7 +21,7 @@ FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "question": str, "rewritten": _TEXT_OR_NONE, "text": str, "model": str, "abstained": bool, "aborted": bool,
         "cited": list, "shown": list, "prompt_tokens": int, "completion_tokens": int, "cost_usd": _NUMBER,
         "timings_ms": dict, "trace": str, "reformulates": _TEXT_OR_NONE, "index": str, "embedder": str, "prompt": str,
-        "calls": list,
+        "calls": list, "route": str,
     },
     "vote": {"value": int, "reason": str},
     "click": {"rank": int, "chunk": str, "uri": str},
@@ -73,7 +73,7 @@ def answered(
         "prompt_tokens": given.usage.prompt_tokens, "completion_tokens": given.usage.completion_tokens,
         "cost_usd": cost_usd, "timings_ms": dict(timings_ms or {}), "trace": trace, "reformulates": reformulates,
         "index": index, "embedder": embedder, "prompt": prompt,
-        "calls": [_called(call, ok, said) for call, ok, said in given.calls],
+        "calls": [_called(call, ok, said) for call, ok, said in given.calls], "route": given.route,
     }  # fmt: skip
     return _made("answer", workspace, user, session, answer, payload, release=given.release or "")
 

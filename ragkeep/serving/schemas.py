@@ -199,6 +199,7 @@ class AnswerOut(BaseModel):
     usage: UsageOut
     cost_usd: float
     cached: bool
+    route: Literal["code", "prose", ""]
     flags: list[str]
     logged: bool
     timings_ms: dict[str, float]
@@ -290,5 +291,6 @@ def answer_of(answer: Answer) -> dict[str, Any]:
         "sources": [source_of(n, hit) for n, hit in enumerate(answer.sources, 1)],
         "unsupported": list(answer.unsupported), "model": answer.model, "release": answer.release or "",
         "usage": {"prompt_tokens": answer.usage.prompt_tokens, "completion_tokens": answer.usage.completion_tokens},
-        "cached": "cached" in answer.flags, "flags": list(answer.flags), "timings_ms": answer.timings_ms,
+        "cached": "cached" in answer.flags, "route": answer.route, "flags": list(answer.flags),
+        "timings_ms": answer.timings_ms,
     }  # fmt: skip

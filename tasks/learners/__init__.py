@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from ragkeep.errors import RagkeepError
+from ragkeep.errors import ConfigError, RagkeepError
 from ragkeep.ports import Embedder
 from ragkeep.types import Legs, Vectors
 
@@ -78,7 +78,9 @@ class Learner(Protocol):
 
 
 def learner(name: str) -> Learner:
-    """Import a learner of LADDER."""
+    """Import a learner of LADDER. Raises ConfigError on another name."""
+    if name not in LADDER:
+        raise ConfigError(f"params.yaml: learn.ladder names {name!r}; there are: {', '.join(LADDER)}")
     module, _, function = LADDER[name].partition(":")
     made: Learner = getattr(importlib.import_module(module), function)
     return made

@@ -2,11 +2,13 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
-from evaluation.gate import Verdict, gate_files, judge, write_junit
+from evaluation.gate import Verdict, gate_files, judge
+from evaluation.gate_reports import MARK, comment, write_junit
 from evaluation.scores import EvalReport, QuestionScore, estimates, read_report, row_json, write_report
 from ragkeep.config import GateParams
 from ragkeep.errors import CannotJudge
@@ -229,5 +231,35 @@ def test_nan_in_a_file_fails_the_gate(tmp_path: Path) -> None:
 def test_a_verdict_becomes_a_junit_file(tmp_path: Path) -> None:
     write_junit(tmp_path / "j" / "gate.xml", verdict(None, report([0.1] * 30)).as_json())
     text = (tmp_path / "j" / "gate.xml").read_text()
-    assert 'failures="1"' in text
+    assert 'failures="2"' in text
     assert "below its floor" in text
+
+
+def test_a_junit_file_has_a_case_for_every_metric_and_slice(tmp_path: Path) -> None:
+    write_junit(tmp_path / "gate.xml", verdict(report([0.9] * 30), report([0.5] * 30)).as_json())
+    cases = {case.get("name"): case for case in ET.parse(tmp_path / "gate.xml").iter("testcase")}
+    assert {"gate", "metric ndcg_at_10"} <= cases.keys()
+    assert cases["gate"].find("failure") is not None
+    assert "fell from" in (cases["metric ndcg_at_10"].find("failure").get("message") or "")  # type: ignore[union-attr]
+
+
+def test_a_comment_shows_what_was_lost_question_by_question() -> None:
+    text = comment(verdict(report([0.9] * 30), report([0.5] * 30)).as_json())
+    assert text.startswith(f"{MARK}\n### ragkeep gate: REFUSED")
+    assert "<summary>30 questions lost</summary>" in text
+    assert "| 0.900 | 0.500 |" in text
+    assert "and 10 more" in text
+
+
+def test_a_question_cannot_leave_its_cell() -> None:
+    hostile = {
+        "text": "a | b\n</details> @everyone [x](http://a) `",
+        "base": 1.0,
+        "new": 0.0,
+        "delta": -1.0,
+        "rank": [1, None],
+    }
+    text = comment({"verdict": "fail", "reasons": ["r"], "metrics": {}, "questions": [hostile]})
+    (row,) = [line for line in text.splitlines() if line.startswith("| a")]
+    assert row.count("|") == 5
+    assert not {"@", "[", "<", "`"} & set(row)

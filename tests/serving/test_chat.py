@@ -112,7 +112,14 @@ def test_everything_about_an_answer_can_be_asked_for(client: httpx.Client) -> No
     assert told["release_details"]["index"]["name"].startswith("docs-")
     assert told["shown"][0]["uri"] == "manual/pumps.md"
     assert told["timings_ms"]["total"] > 0
+    assert told["route"] == "prose"
     assert [one["kind"] for one in told["feedback"]] == ["vote", "click"]
+
+
+def test_an_answer_says_that_its_question_took_the_code_route(client: httpx.Client) -> None:
+    made = client.post("/v1/chat", json={"message": "Does pumps.service() open the lid?", "stream": False}).json()
+    assert made["route"] == "code"
+    assert client.get(f"/v1/answers/{made['answer_id']}").json()["route"] == "code"
 
 
 @pytest.mark.parametrize(

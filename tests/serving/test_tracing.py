@@ -61,6 +61,7 @@ def test_spans_hold_tokens_and_scores_and_no_text(asked: Served, there: Collecto
     told = {a.key: a.value for span in there.spans for a in span.attributes}
     assert told["gen_ai.usage.output_tokens"].int_value == 5
     assert told["hits"].int_value == 3
+    assert told["route"].string_value == "prose"
     assert told["best_score"].double_value > 0
     whole = "".join(str(span) for span in there.spans)
     assert "zanzibar" not in whole

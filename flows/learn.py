@@ -1,0 +1,184 @@
+"""The learning flow: a night, then lessons, learners, the proof, and the night's own gate and swap for what gained.
+
+Run it with `ragkeep learn`. Start reading at `learn` below. What is learned and measured is tasks/learn.py; what goes
+live is a release like any other, so it is judged, published, watched and rolled back like one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from evaluation.gate import Verdict
+from ragkeep.config import Params, Paths, find_project, load_params
+from ragkeep.errors import CannotJudge, LearnError
+from ragkeep.files import append_row, fsync_dir, read_json, read_rows, write_json
+from ragkeep.learned import Part, parts_of, rows_of, verify_part
+from ragkeep.learned import tonight as tonights_parts
+from ragkeep.releases import champion, require_champion
+from ragkeep.types import Release, content_id
+from tasks.inputs import TRIAL
+from tasks.lessons import CARD, read_set
+
+from . import learn_report, night, registry
+from .lease import Lease
+from .nightly import held, judge, publish_watched, register, tonight, walk
+from .publish import now
+
+
+@flow(name="learn", validate_parameters=False)
+def learn(lease: Lease | None = None, require_approval: bool = False) -> dict[str, Any]:
+    """Learn from the interactions; return the JSON contract of `ragkeep learn`. Raises Busy, StageFailed, LearnError."""
+    began = time.monotonic()
+    paths = find_project()
+    params = load_params(paths.params)
+    with held(paths, lease) as hold:
+        before = tonight(paths, params, hold, began=began, force=False)
+        if before["verdict"] == "fail":
+            raise LearnError(f"the night came first, and its gate refused it: {'; '.join(before['reasons'])}")
+        found = _lessons(paths, params, hold)
+        result = _promoted(paths, params, hold, found, require_approval) if found["parts"] else _kept(paths, found)
+        result |= {"lessons": found["lessons"], "simulated": found["simulated"], "tried": found["tried"]}
+        result["seconds"] = round(time.monotonic() - began, 2)
+        result["report"] = str(learn_report.write(paths, found, result))
+        append_row(paths.models / "history.jsonl", {"at": now(), **{k: v for k, v in result.items() if k != "tried"}})
+        return result
+
+
+def _lessons(paths: Paths, params: Params, lease: Lease) -> dict[str, Any]:
+    """Walk the graph as far as the ladder; return data/learned.json."""
+    walk(paths, params, lease, upto="learn")
+    found: dict[str, Any] = read_json(paths.data / "learned.json")
+    rows = [{"learner": one["learner"], "kept": one["kept"], "why": "; ".join(one["reasons"])} for one in found["tried"]]
+    create_table_artifact(table=rows, key="learn", description="what was tried")
+    return found
+
+
+def _kept(paths: Paths, found: dict[str, Any]) -> dict[str, Any]:
+    """A run that promotes nothing has done its work all the same: the champion stays, and the figures say why."""
+    live = champion(paths)
+    verdict = "no gain" if found["tried"] else "nothing to learn"
+    return {"release": str(live.number) if live else None, "published": False, "verdict": verdict,
+            "reasons": found["reasons"], "gain": found["gain"]}  # fmt: skip
+
+
+def _promoted(paths: Paths, params: Params, lease: Lease, found: dict[str, Any], approval: bool) -> dict[str, Any]:
+    """Register what gained, try it as a night of its own, and publish the release that the gate lets in."""
+    parts = [_keep(paths, part, found) for part in parts_of(found["parts"])]
+    live = require_champion(paths)
+    with _trial(paths, parts):
+        try:
+            release, verdict = _tried(paths, params, lease, found, parts)
+            waits = approval or night.rolled_back(paths, release) is not None
+            if verdict.verdict == "pass" and not waits:
+                publish_watched(paths, params, release, lease)
+                return _said(release, "promoted", True, [release.reason], found)
+        except CannotJudge as error:
+            release, verdict, waits = live, Verdict("fail", (f"cannot judge: {error}",)), False
+    walk(paths, params, lease)  # data/ is the champion's again
+    if verdict.verdict == "pass" and waits:
+        word = f"release {release.number} waits for a person: `ragkeep models promote {release.number}` takes it"
+        return _said(live, "waits", False, [word], found)
+    return _said(live, "refused", False, list(verdict.reasons), found)
+
+
+def _tried(
+    paths: Paths, params: Params, lease: Lease, found: dict[str, Any], parts: list[Part]
+) -> tuple[Release, Verdict]:
+    """Have a night with the parts on trial; return the release it made and what the gate says."""
+    walk(paths, params, lease)
+    if tonights_parts(paths.data) != parts:
+        raise LearnError("what was learned does not fit params.yaml or the embedder any more: run `ragkeep learn` again")
+    candidate = night.candidate(paths, params)
+    verdict = judge(paths, params, candidate)
+    gain = found["gain"]["overall"]["ndcg_at_10"]
+    low, high = gain["ci"]
+    told = f"learned from interactions: nDCG@10 {100 * gain['delta']:+.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
+    return register(paths, params, candidate, replace(verdict, reasons=(told, *verdict.reasons))), verdict
+
+
+def _said(release: Release, verdict: str, published: bool, reasons: list[str], found: dict[str, Any]) -> dict[str, Any]:
+    return {"release": str(release.number), "published": published, "verdict": verdict, "reasons": reasons,
+            "gain": found["gain"]}  # fmt: skip
+
+
+@task(name="register models", cache_policy=NO_CACHE)
+def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
+    """Move a part's files to where models are kept, verified, and give it its number; safe to repeat after a kill."""
+    tried = next(one for one in found["tried"] if one["learner"] == part.learner or part.learner == "fusion")
+    sha = content_id(part.learner, part.base, part.sha256, repr(sorted(part.retrieve.items())), part.trainset)
+    folder = paths.models / f"{part.learner}-{sha[:12]}"
+    if not (folder / "part.json").exists():
+        _copy(paths.root / "models" / "learned" / part.folder if part.folder else None, folder)
+    embed, retrieve = (
+        {k: v.replace("{folder}", f"{{models}}/{folder.name}") if isinstance(v, str) else v for k, v in values.items()}
+        for values in (part.embed, part.retrieve)
+    )
+    part = replace(part, embed=embed, retrieve=retrieve, folder=folder.name)
+    if part.sha256:
+        verify_part(part, paths.cache)
+    card = {"tried": tried, "gain": found["gain"], "trainset": read_json(paths.data / "trainset" / CARD)}
+    write_json(folder / "report.json", card)
+    metrics = {"gain": float(tried["gain"]["overall"]["ndcg_at_10"]["delta"])} if tried["gain"] else {}
+    tags = {
+        "learner": part.learner, "base": part.base, "data_sha": part.trainset, "git_sha": night.git_sha(paths.root),
+        "sha256": part.sha256, "simulated": str(found["simulated"]).lower(),
+    }  # fmt: skip
+    number = registry.record_model(paths, part.learner, sha, folder, metrics=metrics, tags=tags)
+    part = replace(part, version=number)
+    _trained(paths, part)
+    write_json(folder / "part.json", asdict(part) | {"at": now(), "simulated": found["simulated"]})
+    return part
+
+
+def _copy(source: Path | None, target: Path) -> None:
+    """Copy a folder so that the target is there whole or not at all."""
+    making = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(making, ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)  # what a killed run left before its part.json
+    if source is None:
+        making.mkdir(parents=True)
+    else:
+        shutil.copytree(source, making, copy_function=_durably)
+    fsync_dir(making)
+    making.replace(target)
+    fsync_dir(target.parent)
+
+
+def _durably(source: str, target: str) -> str:
+    shutil.copyfile(source, target)
+    with Path(target).open("rb") as file:
+        os.fsync(file.fileno())
+    return target
+
+
+@contextmanager
+def _trial(paths: Paths, parts: list[Part]) -> Iterator[None]:
+    """Let the stages work with these parts instead of the champion's."""
+    note = paths.state / "trial.json"
+    write_json(note, rows_of(parts))
+    os.environ[TRIAL] = str(note)
+    try:
+        yield
+    finally:
+        del os.environ[TRIAL]
+        note.unlink(missing_ok=True)
+
+
+def _trained(paths: Paths, part: Part) -> None:
+    """Note which interactions a model knows, so that a deletion can name the models that learned from it."""
+    ledger, model = paths.state / "trained.jsonl", f"{part.learner}/{part.version}"
+    if model in {row["model"] for row in read_rows(ledger)}:
+        return
+    lessons = read_set(paths.data / "trainset")
+    append_row(ledger, {"model": model, "interactions": sorted({seq for one in lessons.lessons for seq in one.seqs})})

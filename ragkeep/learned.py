@@ -1,0 +1,112 @@
+"""What was learned from interactions, as parts of a release: what each changes in params.yaml, and for what it was made.
+
+A release carries its parts (`Release.serving["learned"]`), so the next night starts from what the champion has, and a
+step back takes what was learned with it. params.yaml itself is never written.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .config import EmbedParams, Params, RetrieveParams, parse
+from .embedders import load_embedder, query_fingerprint
+from .errors import ModelError
+from .files import read_json
+from .models import remembered_sha256, require_safetensors
+
+log = logging.getLogger(__name__)
+INPUT = "inputs/learned.json"
+"""Under data/: the parts of this night, written by the scan and read by every stage that embeds, searches or answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing that was learned, by one learner.
+
+    `embed` and `retrieve` are what it changes in these sections of params.yaml; `base` is the fingerprint of what
+    embedded when it was learned: on anything else it is worth nothing. `folder`, under the models' folder, holds its
+    card, and its weights where there are any, with their `sha256`; `version` is its number in the registry.
+    """
+
+    learner: str
+    base: str
+    embed: dict[str, Any] = field(default_factory=dict)
+    retrieve: dict[str, Any] = field(default_factory=dict)
+    folder: str = ""
+    sha256: str = ""
+    trainset: str = ""
+    version: int = 0
+
+
+def parts_of(rows: Sequence[dict[str, Any]]) -> list[Part]:
+    """Read parts from JSON."""
+    return [Part(**row) for row in rows]
+
+
+def rows_of(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """Write parts as JSON."""
+    return [asdict(part) for part in parts]
+
+
+def base_of(params: EmbedParams, cache: Path) -> str:
+    """Name what embeds questions and passages: what a part is made for."""
+    return query_fingerprint(load_embedder(params, cache))
+
+
+def apply(params: Params, parts: Sequence[Part], cache: Path) -> tuple[Params, list[Part]]:
+    """Put parts, in their order, into params; return those too that were.
+
+    Left out, with a warning, is what was learned for another embedder than it would stand on now, what is no longer
+    whole on the disk, and a fusion weight where params.yaml fixes one: what a person wrote comes first.
+    """
+    kept = []
+    for part in parts:
+        reason = _unfit(params, part, cache)
+        if reason:
+            log.warning("what %s learned is left out: %s; `ragkeep learn` learns it anew", part.learner, reason)
+            continue
+        embed = parse(EmbedParams, asdict(params.embed) | part.embed, f"learned by {part.learner}: embed")
+        retrieve = parse(RetrieveParams, asdict(params.retrieve) | part.retrieve, f"learned by {part.learner}: retrieve")
+        params = replace(params, embed=embed, retrieve=retrieve)
+        kept.append(part)
+    return params, kept
+
+
+def _unfit(params: Params, part: Part, cache: Path) -> str:
+    now = base_of(params.embed, cache)
+    if part.base != now:
+        return f"it is for {part.base}, and {now} embeds now"
+    if "weight" in part.retrieve and not isinstance(params.retrieve.weight, str):
+        return "retrieve.weight is fixed in params.yaml"
+    if "rerank" in part.retrieve and params.retrieve.rerank.backend:
+        return "retrieve.rerank is set in params.yaml"
+    if part.sha256:
+        try:
+            verify_part(part, cache)
+        except ModelError as error:
+            return str(error)
+    return ""
+
+
+def verify_part(part: Part, cache: Path) -> None:
+    """Hold a part's weights against their hash. Raises ModelError naming the file."""
+    weights = require_safetensors(cache.parent / "models" / part.folder)
+    found = remembered_sha256(weights, cache / "models" / "sha256.json")
+    if found != part.sha256:
+        raise ModelError(
+            f"{weights} has the sha256 {found[:12]}..., not {part.sha256[:12]}...: it was changed or damaged"
+        )
+
+
+def tonight(data: Path) -> list[Part]:
+    """Read the parts the scan wrote down; none where there is no such file yet."""
+    return parts_of(read_json(data / INPUT) or [])
+
+
+def effective(params: Params, data: Path, cache: Path) -> Params:
+    """Put tonight's parts into params: what a stage that embeds, searches or answers works with."""
+    return apply(params, tonight(data), cache)[0]

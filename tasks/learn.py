@@ -1,0 +1,290 @@
+"""Climb the ladder of learners on tonight's index, and measure what it gained: `python -m tasks.learn`.
+
+data/trainset + data/index.json -> models/learned/<learner>/ and data/learned.json, which says what was tried, what of it
+is worth promoting and why. Nothing is promoted here: `flows/learn.py` puts the parts through the night's own gate.
+
+Three kinds of lessons keep the figures honest. Learners see those for training. Whether a rung is kept, and the fusion
+weight, is chosen on those for selection, each half with weights that the other half tuned. The figure for people is
+taken once, at the end, from those for the report, against the release as it is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evaluation.gain import Gain, Rules, compare, crossfit, verdict
+from evaluation.vectors import CachedEmbedder
+from ragkeep.config import EmbedParams, Params, Paths, load_params
+from ragkeep.embedders import load_embedder, model_folder, query_fingerprint
+from ragkeep.embedders.two_towers import CARD
+from ragkeep.errors import ConfigError, IndexMissing
+from ragkeep.files import read_json, write_json
+from ragkeep.learned import Part, base_of, effective, rows_of, tonight
+from ragkeep.models import packaged_minilm
+from ragkeep.ports import Embedder, VectorStore
+from ragkeep.stores import open_store
+from ragkeep.tables import iter_chunks, read_table
+from ragkeep.types import EmbeddedBatch, Fusion, IndexVersion, Legs, Query, Vectors, content_id, ids_digest
+from tasks.learners import Base, Learned, NothingToLearn, learner
+from tasks.lessons import Lesson, TrainingSet, read_set
+from tasks.shards import iter_shards
+from tasks.stage import progress, stage_main
+
+_ALIAS = "learn"
+_BATCH = 512
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A way to search: what embeds, over which version, mixed how; and the parts that make it."""
+
+    params: Params
+    store: VectorStore
+    version: IndexVersion
+    embedder: Embedder
+    parts: tuple[Part, ...]
+    weight: float
+
+    def legs(self, lessons: Sequence[Lesson], vectors: Vectors | None = None) -> Mapping[str, Legs]:
+        """Search both legs for lessons: lesson id -> Legs; see `tasks.learners.Base`."""
+        if vectors is None:
+            vectors = self.embedder.embed([lesson.question for lesson in lessons], role="query")
+        deep = self.params.retrieve.candidates
+        return {
+            lesson.id: self.store.legs(
+                self.version.name,
+                Query(lesson.question, vector=vector, workspace=lesson.workspace, candidates=deep),
+            )
+            for lesson, vector in zip(lessons, vectors, strict=True)
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One rung: what came of it, in words and numbers; `gain` is of the lessons for selection."""
+
+    learner: str
+    kept: bool
+    reasons: tuple[str, ...]
+    gain: dict[str, Any] | None = None
+    card: dict[str, Any] | None = None
+
+
+def run(paths: Paths, params: Params) -> dict[str, Any]:
+    """Learn and measure; return how many rungs gained and the gain of all that did."""
+    lessons, params = read_set(paths.data / "trainset"), effective(params, paths.data, paths.cache)
+    out = paths.root / "models" / "learned"
+    out.mkdir(parents=True, exist_ok=True)
+    if not lessons.of("train") or not lessons.of("select") or not lessons.of("report"):
+        _leave(paths, lessons, [], (), None, ("there are too few lessons to learn from and to measure with",))
+        return {"lessons": len(lessons.lessons), "kept": 0}
+    served = _served(paths, params)
+    side, tried = served, list[Tried]()
+    with _versions(served.store):
+        for name in params.learn.ladder:
+            side, outcome = _rung(paths, name, side, lessons, out / name, params.learn.seed)
+            tried.append(outcome)
+        gain, promote, reasons = _final(served, side, lessons)
+    _leave(paths, lessons, tried, side.parts if promote else (), gain, reasons)
+    point = gain.overall["ndcg_at_10"].delta if gain else 0.0
+    return {"lessons": len(lessons.lessons), "kept": sum(one.kept for one in tried), "gain": round(point, 4)}
+
+
+def _served(paths: Paths, params: Params) -> _Side:
+    """Open tonight's version the way it would be served."""
+    receipt, fusion = read_json(paths.data / "index.json"), read_json(paths.data / "evaluation" / "fusion.json")
+    if receipt is None or fusion is None:
+        raise IndexMissing("there is no index of tonight to learn on: run `ragkeep nightly` first")
+    embedder = CachedEmbedder(load_embedder(params.embed, paths.cache), paths.cache)
+    version = IndexVersion(**receipt)
+    return _Side(params, open_store(params.index, paths), version, embedder, tuple(tonight(paths.data)), fusion["weight"])
+
+
+@contextmanager
+def _versions(store: VectorStore) -> Iterator[None]:
+    """Leave no index of a rung behind, not even a killed run's."""
+    try:
+        yield
+    finally:
+        for version in store.versions(_ALIAS):
+            store.drop(version.name)
+
+
+def _rung(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> tuple[_Side, Tried]:
+    """Try one learner on top of what was kept so far; return the better side, and what came of it."""
+    try:
+        made = _learn(paths, name, side, lessons, out, seed)
+    except NothingToLearn as error:
+        return side, Tried(name, kept=False, reasons=(str(error),))
+    other = _with(paths, side, made, lessons)
+    gain = _chosen(side, other, lessons)
+    judged = verdict(gain, rules=_CHOICE)
+    outcome = Tried(name, kept=judged.promote, reasons=judged.reasons, gain=gain.as_json(), card=made.card)
+    if not judged.promote:
+        return side, outcome
+    return (_mixed_anew(paths, other, lessons, out, seed) if made.embed else other), outcome
+
+
+def _learn(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> Learned:
+    base = Base(side.embedder, _model(side.params.embed, paths, questions=name == "query-tower"), side.legs)
+    with _ticking(f"learn {name}") as tick:
+        made = learner(name)(lessons, base, out, seed=seed, tick=tick)
+    if made.folder:
+        write_json(made.folder / CARD, {**made.card, "passages": side.embedder.fingerprint})
+    return made
+
+
+def _mixed_anew(paths: Paths, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> _Side:
+    """Find the fusion weight of a side whose vectors are new, on lessons its model was not trained on."""
+    fresh = replace(lessons, lessons=tuple(replace(lesson, split="train") for lesson in lessons.of("select")))
+    try:
+        made = _learn(paths, "fusion", side, fresh, out.with_name(f"{out.name}-fusion"), seed)
+    except NothingToLearn:
+        return side
+    return _with(paths, side, made, lessons)
+
+
+_CHOICE = Rules(min_lessons=20, min_unseen=-0.02, confidence=0.9)
+"""What a rung must show to be kept for the next one; the promise to people is `params.learn` and the night's gate."""
+
+
+def _with(paths: Paths, side: _Side, made: Learned, lessons: TrainingSet) -> _Side:
+    """Put what was learned on top of a side; passages are embedded anew, into a version beside, where it needs that."""
+    changes = {**made.embed, "query_model": ""} if made.reindex else made.embed
+    part = Part(
+        learner=made.learner, base=_beneath(paths, side, made), embed=changes, retrieve=made.retrieve,
+        folder=str(made.folder or ""), sha256=made.sha256, trainset=lessons.sha,
+    )  # fmt: skip
+    embed = replace(side.params.embed, **_filled(changes, made.folder))
+    retrieve = replace(side.params.retrieve, **_filled(made.retrieve, made.folder))
+    side = replace(side, params=replace(side.params, embed=embed, retrieve=retrieve), parts=(*_left(side, made), part))
+    if isinstance(retrieve.weight, float):
+        side = replace(side, weight=retrieve.weight)
+    if not made.embed:
+        return side
+    embedder = CachedEmbedder(load_embedder(embed, paths.cache), paths.cache)
+    side = replace(side, embedder=embedder)
+    return replace(side, version=_build(paths, side)) if made.reindex else side
+
+
+def _beneath(paths: Paths, side: _Side, made: Learned) -> str:
+    """Name the embedder that a part will stand on once the parts it replaces are gone."""
+    if made.reindex:
+        return base_of(load_params(paths.params).embed, paths.cache)
+    return side.embedder.fingerprint if made.embed else query_fingerprint(side.embedder)
+
+
+def _left(side: _Side, made: Learned) -> tuple[Part, ...]:
+    """Which parts stay beside a new one: none of its kind, and none that was learned for other vectors."""
+    if made.reindex:
+        return ()
+    gone = {made.learner, "fusion"} if made.embed else {made.learner}
+    return tuple(part for part in side.parts if part.learner not in gone)
+
+
+def _filled(values: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
+    return {k: v.replace("{folder}", str(folder)) if isinstance(v, str) else v for k, v in values.items()}
+
+
+def _build(paths: Paths, side: _Side) -> IndexVersion:
+    """Build a version of tonight's chunks with a side's embedder; its vectors stay in the cache for the night to find."""
+    embedder = side.embedder
+    name = f"{_ALIAS}-{content_id(embedder.fingerprint, side.version.digest)[:16]}"
+    kept = set(side.store.ids(side.version.name))
+    side.store.drop(name)
+    side.store.create(name, dim=embedder.dim)
+    with progress("embed with what was learned", len(kept)) as advance:
+        for shard in iter_shards(paths.data / "chunks"):
+            chunks = [chunk for chunk in iter_chunks(read_table(shard)) if chunk.id in kept]
+            for begin in range(0, len(chunks), _BATCH):
+                batch = tuple(chunks[begin : begin + _BATCH])
+                vectors = embedder.embed([chunk.embed_text for chunk in batch], role="passage")
+                side.store.write(name, EmbeddedBatch(batch, vectors))
+                advance(len(batch))
+    side.store.finish(name)
+    version = IndexVersion(
+        name, _ALIAS, side.version.store, embedder.fingerprint, embedder.dim, len(kept), ids_digest(kept)
+    )
+    side.store.seal(version)
+    return version
+
+
+def _chosen(base: _Side, new: _Side, lessons: TrainingSet) -> Gain:
+    """Compare two sides on the lessons for selection, by the weights as they are where a weight is what was learned."""
+    chosen = lessons.of("select")
+    weights = (base.weight, new.weight) if "weight" in new.parts[-1].retrieve else (None, None)
+    return crossfit(base.legs(chosen), new.legs(chosen), chosen, rules=_CHOICE, weights=weights)
+
+
+def _final(served: _Side, side: _Side, lessons: TrainingSet) -> tuple[Gain | None, bool, tuple[str, ...]]:
+    """Take the figure: what is served against all that was kept, on lessons that chose nothing."""
+    if side.parts == served.parts:
+        return None, False, ("no rung gained anything: what is served stays",)
+    asked = [*lessons.of("select"), *lessons.of("report")]
+    method = served.params.retrieve.fusion
+    now = Fusion("rrf" if method == "rrf" else "convex", served.weight)
+    fixed = any("weight" in part.retrieve for part in side.parts)
+    gain = compare(
+        served.legs(asked), side.legs(asked), asked, base_fusion=now, weights=(None, side.weight if fixed else None)
+    )
+    judged = verdict(gain, rules=Rules(min_lessons=side.params.learn.min_measured))
+    return gain, judged.promote, judged.reasons
+
+
+def _model(embed: EmbedParams, paths: Paths, *, questions: bool) -> Path:
+    """Find the folder that passages, or questions, are embedded with. Raises ConfigError for one that is not here."""
+    if embed.backend == "minilm" and not (questions and embed.query_model):
+        return packaged_minilm()
+    if embed.backend not in ("minilm", "openvino", "torch"):
+        raise ConfigError(f"embed.backend {embed.backend} cannot be trained here: set learn.ladder to [fusion]")
+    return model_folder((embed.query_model if questions else "") or embed.model, paths.cache)
+
+
+@contextmanager
+def _ticking(label: str) -> Iterator[Any]:
+    """Turn a learner's `tick(done, total)` into a progress bar."""
+    with progress(label, 1000) as advance:
+        at = 0
+
+        def tick(done: int, total: int) -> None:
+            nonlocal at
+            now = round(1000 * done / max(1, total))
+            advance(now - at)
+            at = now
+
+        yield tick
+
+
+def _leave(
+    paths: Paths,
+    lessons: TrainingSet,
+    tried: Sequence[Tried],
+    parts: Sequence[Part],
+    gain: Gain | None,
+    reasons: Sequence[str],
+) -> None:
+    """Write data/learned.json; `parts` is empty where nothing is worth promoting."""
+    root = paths.root / "models" / "learned"
+    rows = [
+        {**row, "folder": str(Path(row["folder"]).relative_to(root)) if row["folder"] else ""} for row in rows_of(parts)
+    ]
+    write_json(
+        paths.data / "learned.json",
+        {
+            "trainset": lessons.sha,
+            "lessons": {split: len(lessons.of(split)) for split in ("train", "select", "report")},
+            "simulated": bool(lessons.card.get("simulated")),
+            "tried": [{**asdict(one), "reasons": list(one.reasons)} for one in tried],
+            "parts": rows,
+            "gain": gain.as_json() if gain else None,
+            "reasons": list(reasons),
+        },
+    )
+
+
+if __name__ == "__main__":
+    stage_main("learn", run)

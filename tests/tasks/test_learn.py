@@ -1,0 +1,152 @@
+"""The ladder on a small real night: a company calls its machines by names that no model ever read."""
+
+import json
+import shutil
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+
+from evaluation.report_learned import render_learned
+from ragkeep.config import EmbedParams, IndexParams, LearnParams, Params, Paths, SourceParams
+from ragkeep.embedders import load_embedder
+from ragkeep.files import write_json
+from ragkeep.learned import INPUT, Part, parts_of, rows_of
+from ragkeep.stores import open_store
+from ragkeep.tables import chunks_table
+from ragkeep.types import Chunk, content_id
+from tasks.embed import run as embed
+from tasks.index import run as index
+from tasks.learn import run
+from tasks.lessons import Lesson, Split, write_set
+from tasks.shards import write_shard
+
+pytest.importorskip("torch", reason="learning a model needs the extra torch")
+
+JARGON = {
+    "pump": "zorbl", "valve": "quindle", "boiler": "fraxen", "crane": "mivor", "turbine": "plenk", "conveyor": "droosh",
+    "furnace": "wexil", "compressor": "gavot", "filter": "snarp", "generator": "yolden",
+}  # fmt: skip
+WORK = {
+    "cleaned": "Wash the {} with warm water and a soft brush.",
+    "inspected": "Look at the {} for cracks and worn parts.",
+    "repaired": "Replace the broken seal of the {} and tighten its bolts.",
+    "started": "Press the green button and wait until the {} runs evenly.",
+}
+ASKED = (
+    "When is the {} {}?", "how do I see that the {} gets {}", "is our {} ever {} by others", "why {} was {}",
+)  # fmt: skip
+PARAMS = Params(
+    sources=(SourceParams("docs", "docs"),), embed=EmbedParams(precision="fp32"),
+    index=IndexParams(backend="memory"), learn=LearnParams(ladder=("fusion", "query-tower"), min_measured=20),
+)  # fmt: skip
+
+
+def chunk(thing: str, work: str) -> Chunk:
+    text = f"{work.title()}: {WORK[work].format(thing)}"
+    return Chunk(content_id(thing, work), thing, f"docs/{thing}-{work}.md", "docs", "default", text, (0, len(text)),
+                 (1, 1), "prose", "markdown")  # fmt: skip
+
+
+CHUNKS = [chunk(thing, work) for thing, work in product(JARGON, WORK)]
+
+
+def lesson(form: int, thing: str, work: str, split: Split, *, wrong: bool = False) -> Lesson:
+    text = ASKED[form].format(JARGON[thing], work)
+    right = chunk(thing, work).id if not wrong else CHUNKS[int(content_id(text)[:6], 16) % len(CHUNKS)].id
+    return Lesson(content_id(text), text, {right: 1.0}, split=split)
+
+
+def lessons(*, wrong: bool = False) -> list[Lesson]:
+    splits: tuple[Split, ...] = ("train", "train", "select", "report")
+    pairs = list(product(JARGON, WORK))
+    return [lesson(form, *pair, split, wrong=wrong) for form, split in enumerate(splits) for pair in pairs]
+
+
+@pytest.fixture(scope="module")
+def tonight(tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """A project whose night has been: chunks, vectors, an index."""
+    paths = Paths(tmp_path_factory.mktemp("tonight"))
+    paths.params.write_text("sources: [{name: docs, path: docs}]\nembed: {precision: fp32}\n")
+    write_shard(paths.data / "chunks", 0, chunks_table(CHUNKS), "k")
+    embed(paths, PARAMS)
+    index(paths, PARAMS)
+    write_json(paths.data / "evaluation" / "fusion.json", {"method": "convex", "weight": 0.6})
+    write_json(paths.data / INPUT, [])
+    return paths
+
+
+def taught(paths: Paths, made: list[Lesson]) -> dict[str, Any]:
+    texts = {c.id: c.embed_text for c in CHUNKS}
+    write_set(paths.data / "trainset", made, texts, {"sha": content_id(repr(made)), "simulated": True})
+    run(paths, PARAMS)
+    found: dict[str, Any] = json.loads((paths.data / "learned.json").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def found(tonight: Paths) -> dict[str, Any]:
+    """What was learned from good lessons; its files are kept aside from those of later runs."""
+    found = taught(tonight, lessons())
+    shutil.copytree(tonight.root / "models" / "learned", tonight.root / "kept")
+    return found
+
+
+def tower(found: dict[str, Any]) -> Part:
+    (part,) = [part for part in parts_of(found["parts"]) if part.learner == "query-tower"]
+    return part
+
+
+def test_what_the_words_stand_for_is_learned_proven_and_kept(tonight: Paths, found: dict[str, Any]) -> None:
+    gain = found["gain"]["overall"]["ndcg_at_10"]
+    assert gain["n"] == 40
+    assert gain["ci"][0] > 0.05
+    assert (tonight.root / "kept" / tower(found).folder / "model.safetensors").is_file()
+    assert open_store(PARAMS.index, tonight).versions("learn") == []
+
+
+def test_its_page_says_what_and_that_it_was_simulated(found: dict[str, Any]) -> None:
+    page = render_learned(found, {"verdict": "promoted", "reasons": ["a < b"]}, title="t", at="2026-01-01T00:00")
+    assert "Simulated" in page
+    assert "a &lt; b" in page
+    assert "query-tower" in page
+
+
+def test_what_was_learned_embeds_questions_only(tonight: Paths, found: dict[str, Any]) -> None:
+    folder = tonight.root / "kept" / tower(found).folder
+    both = load_embedder(replace(PARAMS.embed, query_model=str(folder)), tonight.cache)
+    base = load_embedder(PARAMS.embed, tonight.cache)
+    assert both.fingerprint == base.fingerprint == tower(found).base
+    passages = base.embed([chunk(thing, "repaired").embed_text for thing in JARGON], role="passage")
+    asked = [f"who repaired the {name}?" for name in JARGON.values()]
+    right, before = (
+        int(((one.embed(asked, role="query") @ passages.T).argmax(axis=1) == range(10)).sum()) for one in (both, base)
+    )
+    assert right > before
+
+
+def test_the_same_lessons_make_the_same_model(tonight: Paths, found: dict[str, Any]) -> None:
+    assert tower(taught(tonight, lessons())).sha256 == tower(found).sha256
+
+
+def test_labels_that_mean_nothing_are_not_promoted(tonight: Paths) -> None:
+    found = taught(tonight, lessons(wrong=True))
+    assert found["parts"] == []
+    assert found["reasons"]
+
+
+def test_a_log_that_is_too_short_is_said_so(tonight: Paths) -> None:
+    found = taught(tonight, [])
+    assert (found["parts"], found["tried"]) == ([], [])
+    assert found["reasons"] == ["there are too few lessons to learn from and to measure with"]
+
+
+def test_parts_already_live_are_what_is_built_upon(tonight: Paths, found: dict[str, Any]) -> None:
+    live = replace(tower(found), embed={"query_model": str(tonight.root / "kept" / tower(found).folder)}, sha256="")
+    write_json(tonight.data / INPUT, rows_of([live]))
+    again = taught(tonight, lessons())
+    write_json(tonight.data / INPUT, [])
+    first, second = (run["tried"][0]["gain"]["overall"]["ndcg_at_10"]["base"] for run in (found, again))
+    assert second > first + 0.05
+    assert {part.base for part in parts_of(again["parts"]) if part.learner == "query-tower"} <= {live.base}

@@ -1,0 +1,338 @@
+"""Lessons: what each act teaches, who is not believed, what is never learned from, and where a lesson goes."""
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tasks.claims import Opinion
+from tasks.inputs import write_interactions
+from tasks.questions import share
+from tasks.suspects import suspects
+from tasks.trainset import account, split_of
+
+from .learning import ASKED, SMALL, TEXTS, People
+from .nights import PARAMS, put_rows
+
+DOCS = tuple(TEXTS)
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Iterator[People]:
+    made = People(tmp_path)
+    yield made
+    made.close()
+
+
+def test_an_empty_log_makes_an_empty_set_that_says_so(people: People) -> None:
+    found = people.learn()
+    assert (found.lessons, found.texts) == ((), {})
+    assert found.card["note"] == "the interaction log holds nothing that is sealed: there is nothing to learn from yet"
+    assert found.card["simulated"] is False
+
+
+def test_one_interaction_is_too_little(people: People) -> None:
+    people.vote(people.ask("ann", ASKED["d00.md"], "d00.md"))
+    found = people.learn(replace(SMALL, min_lessons=50))
+    assert found.lessons == ()
+    assert "1 lessons are fewer than learn.min_lessons (50)" in found.card["note"]
+
+
+def test_an_up_vote_speaks_for_what_was_cited(people: People) -> None:
+    people.vote(people.ask("ann", ASKED["d00.md"], "d00.md", "d01.md"))
+    lesson = people.lesson("d00.md")
+    assert people.gains(lesson) == {"d00.md": 0.6}
+    assert (lesson.passed, lesson.users, lesson.workspace, lesson.seqs) == ((), 1, "default", (1, 2))
+
+
+def test_only_down_votes_teach_nothing(people: People) -> None:
+    for name in DOCS:
+        people.vote(people.ask("ann", ASKED[name], name), -1)
+    found = people.learn()
+    assert found.lessons == ()
+    assert found.card["left_out"]["questions nothing answers"] == len(DOCS)
+
+
+def test_an_opened_source_counts_and_what_was_passed_over_counts_against(people: People) -> None:
+    answer = people.ask("ann", ASKED["d02.md"], "d00.md", "d01.md", "d02.md", "d03.md")
+    people.click(answer, 3)
+    lesson = people.lesson("d02.md")
+    assert people.gains(lesson) == {"d02.md": 0.5}
+    assert lesson.passed == (people.chunks["d01.md"].id,)  # d00 was cited, d03 perhaps never seen
+
+
+def test_what_was_voted_down_was_passed(people: People) -> None:
+    answer = people.ask("ann", ASKED["d02.md"], "d00.md", "d02.md")
+    people.vote(answer, -1)
+    people.click(answer, 2)
+    assert people.lesson("d02.md").passed == (people.chunks["d00.md"].id,)
+
+
+def test_a_correction_finds_the_chunk_that_holds_it_though_it_was_not_shown(people: People) -> None:
+    people.correct(people.ask("ann", ASKED["d03.md"], "d00.md"), "It is washed weekly, the filter is.")
+    lesson = people.lesson("d03.md")
+    assert people.gains(lesson) == {"d03.md": 0.8}
+    assert lesson.passed == (people.chunks["d00.md"].id,)
+
+
+def test_a_correction_that_no_chunk_holds_teaches_nothing(people: People) -> None:
+    people.correct(people.ask("ann", ASKED["d03.md"], "d00.md"), "Ask the janitor on the second floor.")
+    assert people.learn().lessons == ()
+
+
+def test_a_question_asked_again_with_better_words_learns_from_the_end_more_weakly(people: People) -> None:
+    people.ask("ann", "What does the rubbery ring thing in the pump do?", "d00.md", session="s1")
+    people.ask("ann", "What is the weather?", "d04.md", session="s2")
+    people.vote(people.ask("ann", "What does the gasket in the pump do?", "d01.md", session="s1"))
+    found = {one.question: people.gains(one) for one in people.learn().lessons}
+    assert found == {
+        "What does the rubbery ring thing in the pump do?": {"d01.md": 0.3},
+        "What does the gasket in the pump do?": {"d01.md": 0.6},
+    }
+
+
+def test_independent_accounts_add_up_and_one_that_repeats_itself_does_not(people: People) -> None:
+    for user in ("ann", "bob", "bob", "bob"):
+        people.vote(people.ask(user, ASKED["d00.md"], "d00.md"))
+    lesson = people.lesson("d00.md")
+    assert people.gains(lesson) == {"d00.md": 0.84}
+    assert lesson.users == 2
+
+
+def test_accounts_that_contradict_each_other_cancel_unless_enough_agree(people: People) -> None:
+    for name, votes in (("d00.md", [1, -1]), ("d01.md", [1, 1, -1]), ("d02.md", [1, -1, -1])):
+        for n, value in enumerate(votes):
+            people.vote(people.ask(f"u{n}", ASKED[name], name, "d07.md"), value)
+    found = people.learn()
+    assert [(one.question, people.gains(one)) for one in found.lessons] == [(ASKED["d01.md"], {"d01.md": 0.24})]
+    assert found.card["left_out"]["disputed chunks"] == 1
+
+
+def test_the_last_vote_of_an_account_counts(people: People) -> None:
+    answer = people.ask("ann", ASKED["d00.md"], "d00.md")
+    people.vote(answer, -1)
+    people.vote(answer, 1)
+    assert people.gains(people.lesson("d00.md")) == {"d00.md": 0.6}
+
+
+def test_spellings_of_a_question_are_one_lesson(people: People) -> None:
+    for user, question in (("ann", "How is the valve checked?"), ("bob", "how is the VALVE checked"),
+                           ("cid", "Is the valve being checked?")):  # fmt: skip
+        people.vote(people.ask(user, question, "d00.md"))
+    [lesson] = people.learn().lessons
+    assert (lesson.question, lesson.users) == ("How is the valve checked?", 3)
+
+
+def test_a_golden_question_is_not_learned_from_nor_one_much_like_it(people: People, tmp_path: Path) -> None:
+    golden = {"id": "q1", "text": "How is the valve checked daily?", "split": "test", "labels": [], "answerable": False}
+    put_rows(tmp_path / "golden.jsonl", golden)
+    params = replace(PARAMS, evaluate=replace(PARAMS.evaluate, sets=("golden.jsonl",)))
+    for question in ("how is the valve checked daily", "The valve, how is it checked daily?", "Who made the gasket?"):
+        people.vote(people.ask("ann", question, "d00.md"))
+    found = people.learn(params=params)
+    assert [one.question for one in found.lessons] == ["Who made the gasket?"]
+    assert found.card["left_out"]["evaluation questions"] == 2
+
+
+def test_test_questions_of_excluded_folders_are_not_learned_from(people: People, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    put_rows(folder / "corpus.jsonl", {"id": "x", "text": "The gasket."})
+    asked = {"q": "Who made the gasket?", "r": "Who broke the rotor?"}
+    put_rows(folder / "queries.jsonl", *({"id": name, "text": text} for name, text in asked.items()))
+    for name, query in (("qrels.tsv", "q"), ("qrels_train.tsv", "r")):
+        (folder / name).write_text(f"query-id\tcorpus-id\tscore\n{query}\tx\t1\n")
+    for question in ("Who made that gasket", "Who broke this rotor"):
+        people.vote(people.ask("ann", question, "d00.md"))
+    found = people.learn(replace(SMALL, exclude=("set",)))
+    assert [one.question for one in found.lessons] == ["Who broke this rotor"]
+
+
+def test_personal_data_in_a_question_is_masked(people: People) -> None:
+    people.vote(people.ask("ann", "Why does ann@example.com check the valve?", "d00.md"))
+    [lesson] = people.learn().lessons
+    assert lesson.question == "Why does <EMAIL> check the valve?"
+
+
+def test_an_erased_user_is_not_learned_from_though_it_was_in_the_middle(people: People) -> None:
+    for n, name in enumerate(DOCS):
+        people.vote(people.ask(f"u{n % 2}", ASKED[name], name))
+    before = people.learn()
+    gone = people.erase("u1")
+    after = people.learn()
+    assert {q for one in before.lessons for q in one.seqs} >= set(gone)
+    assert {one.question for one in after.lessons} == {ASKED[name] for name in DOCS[::2]}
+    assert not {q for one in after.lessons for q in one.seqs} & set(gone)
+    assert (after.card["log"]["erasures"], after.card["log"]["erased"]) == (1, len(gone))
+    assert after.sha != before.sha
+
+
+def test_chunks_that_moved_are_found_again_and_those_of_deleted_documents_are_not(people: People) -> None:
+    people.vote(people.ask("ann", ASKED["d00.md"], "d00.md"))
+    people.vote(people.ask("ann", ASKED["d01.md"], "d01.md"))
+    people.rewrite({"d00.md": f"{TEXTS['d00.md']} Since May."})
+    found = people.learn()
+    assert [people.gains(one) for one in found.lessons] == [{"d00.md": 0.6}]
+    assert {k: n for k, n in found.card["left_out"].items() if "shown" in k} == {
+        "shown chunks gone": 1, "shown chunks moved": 1,
+    }  # fmt: skip
+
+
+def test_another_workspaces_words_are_lessons_of_their_own(people: People) -> None:
+    people.vote(people.ask("ann", ASKED["d00.md"], "d00.md", workspace="vault"))
+    assert people.learn().lessons == ()  # the vault has no such document
+
+
+def test_clocks_that_jump_change_nothing(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n, name in enumerate(DOCS):
+        at = f"20{(n * 37) % 90 + 10}-01-01T00:00:00.000+00:00"
+        monkeypatch.setattr("ragkeep.interactions.records.now", lambda at=at: at)
+        people.vote(people.ask("ann", ASKED[name], name))
+    monkeypatch.undo()
+    assert {one.seqs for one in people.learn().lessons} == {(2 * n + 1, 2 * n + 2) for n in range(len(DOCS))}
+
+
+def test_only_the_newest_records_are_read(people: People) -> None:
+    for name in DOCS:
+        people.vote(people.ask("ann", ASKED[name], name))
+    found = people.learn(replace(SMALL, window=4))
+    assert {one.question for one in found.lessons} == {ASKED[name] for name in DOCS[-2:]}
+    assert found.card["window"] == {"first": 13, "last": 16, "records": 4}
+
+
+def test_a_lesson_stays_where_it_is_when_the_log_grows(people: People) -> None:
+    learn = replace(SMALL, unseen=0.3)
+    places: dict[str, str] = {}
+    for part in range(4):
+        for n in range(part * 30, part * 30 + 30):
+            people.vote(people.ask("ann", f"What is number{n} of thing{n % 7}?", DOCS[n % 8]))
+        found = people.learn(learn)
+        now = {one.id: one.split for one in found.lessons}
+        assert not [one for one, split in places.items() if split != "train" and now[one] != split]
+        places = now
+    assert {*places.values()} == {"train", "select", "report"}
+
+
+def test_a_document_held_out_is_never_trained_on_and_lessons_about_it_are_unseen(people: People) -> None:
+    learn = replace(SMALL, unseen=0.3)
+    for n in range(120):
+        people.vote(people.ask("ann", f"What is number{n} of thing{n % 7}?", DOCS[n % 8]))
+    found = people.learn(learn)
+    held = {name for name in DOCS if share("document", f"default/docs/{name}") < learn.unseen}
+    assert held
+    assert not {doc for one in found.of("train") for doc in people.gains(one)} & held
+    unseen = [one for one in found.of("report") if one.unseen]
+    assert {doc for one in unseen for doc in people.gains(one)} == held
+    assert all(split_of(one.question, learn) == "train" for one in found.of("train"))
+
+
+def test_equal_logs_make_equal_bytes(tmp_path: Path) -> None:
+    def made(root: Path) -> dict[str, bytes]:
+        root.mkdir()
+        people = People(root)
+        for name in DOCS:
+            people.vote(people.ask("ann", ASKED[name], name))
+        people.learn()
+        people.close()
+        return {path.name: path.read_bytes() for path in (root / "data" / "trainset").iterdir()}
+
+    first = made(tmp_path / "a")
+    assert first == made(tmp_path / "b")
+    assert first.keys() == {"lessons.jsonl", "texts.jsonl", "quarantine.jsonl", "card.json", "card.md"}
+
+
+def test_a_question_nobody_could_read_is_set_aside_with_its_reason(people: People) -> None:
+    people.vote(people.ask("ann", "word " * 600, "d00.md"))
+    people.vote(people.ask("ann", ASKED["d01.md"], "d01.md"))
+    found = people.learn()
+    [row] = map(json.loads, (people.paths.data / "trainset" / "quarantine.jsonl").read_text().splitlines())
+    assert (row["what"], row["reason"], row["seqs"]) == ("lesson", "length", [1, 2])
+    assert [one.question for one in found.lessons] == [ASKED["d01.md"]]
+
+
+def attack(people: People, share_of_votes: float, how: str, questions: int = 160) -> list[dict[str, object]]:
+    """Let ten honest accounts, wrong now and then, and three attackers be heard; return what was set aside."""
+    draw, docs = random.Random(7), list[str]()
+    for n in range(questions):
+        doc = draw.choice(DOCS)
+        docs.append(doc)
+        for user in draw.sample([f"honest{i}" for i in range(10)], 4):
+            shown = [doc, draw.choice(DOCS)]
+            people.vote(people.ask(user, f"{ASKED[doc]} for pump{n}", *shown), -1 if draw.random() < 0.2 else 1)
+    for n in range(round(4 * questions * share_of_votes)):
+        user, doc = f"poison{n % 3}", docs[n % questions]
+        answer = people.ask(user, f"{ASKED[doc]} for pump{n % questions}", doc, "d07.md")
+        if how == "inverted":
+            people.vote(answer, -1)
+            people.click(answer, 2)
+        elif how == "targeted":
+            people.correct(answer, TEXTS["d07.md"])
+    people.learn(replace(SMALL, per_user_cap=1000))
+    return [json.loads(row) for row in (people.paths.data / "trainset/quarantine.jsonl").read_text().splitlines()]
+
+
+POISONERS = {account(f"poison{n}") for n in range(3)}
+
+
+@pytest.mark.parametrize("share_of_votes", [0.1, 0.25])
+@pytest.mark.parametrize(("how", "reason"), [("inverted", "contradicts"), ("targeted", "one document")])
+def test_attackers_are_not_believed_and_honest_people_are(
+    people: People, share_of_votes: float, how: str, reason: str
+) -> None:
+    rows = attack(people, share_of_votes, how)
+    assert {row["account"] for row in rows} == POISONERS
+    assert {row["reason"] for row in rows} <= {reason, "contradicts"}
+    assert not any("poison" in json.dumps(row) for row in rows)
+
+
+def test_an_account_that_rates_one_answer_after_the_other_without_asking_is_not_believed(people: People) -> None:
+    answers = [people.ask(f"u{n % 5}", f"{ASKED[DOCS[n % 8]]} for pump{n}", DOCS[n % 8]) for n in range(40)]
+    for answer in answers:
+        people.vote(answer)
+        people.vote(answer, user="robot")
+    found = people.learn()
+    assert found.card["quarantined"] == {"burst": 1}
+    assert {one.users for one in found.lessons} == {1}
+    trusted = people.learn(replace(SMALL, trust=(account("robot"),)))
+    assert {one.users for one in trusted.lessons} == {2}
+
+
+def test_no_account_speaks_in_many_more_lessons_than_the_others(people: People) -> None:
+    for n in range(60):
+        user = "talker" if n >= 20 else f"u{n % 5}"
+        people.vote(people.ask(user, f"{ASKED[DOCS[n % 8]]} for pump{n}", DOCS[n % 8]))
+    found = people.learn(replace(SMALL, per_user_cap=5))
+    assert len(found.lessons) == 20 + 12  # three times the median account
+    assert found.card["left_out"]["lessons over an account's cap"] == 28
+
+
+def test_a_project_of_one_person_learns_from_that_person(people: People) -> None:
+    for n in range(40):
+        people.vote(people.ask("ann", f"{ASKED[DOCS[n % 8]]} for pump{n}", DOCS[n % 8]))
+    assert len(people.learn(replace(SMALL, per_user_cap=5)).lessons) == 40
+
+
+def test_an_account_that_pushes_one_document_for_whatever_is_asked_is_found_without_anyone_to_contradict_it() -> None:
+    questions = [f"{ASKED[DOCS[n % 7]]} for pump{n}" for n in range(40)]
+    honest = [[Opinion(DOCS[n % 7], f"honest{n % 5}", 0.6)] for n in range(20)]
+    said = honest + [[Opinion("d07.md", "poison", 0.8)] for _ in range(20)]
+    [found] = suspects(said, questions=questions, document=str, texts=TEXTS, runs={})
+    assert (found.user, found.reason) == ("poison", "one document")
+
+
+def test_the_stage_is_told_of_every_change_of_the_log_and_of_nothing_else(people: People) -> None:
+    def noted() -> bytes:
+        write_interactions(people.paths, PARAMS)
+        return (people.paths.data / "inputs" / "interactions.json").read_bytes()
+
+    people.ask("ann", ASKED["d00.md"], "d00.md")
+    people.learn()
+    first = noted()
+    people.ask("bob", ASKED["d00.md"], "d00.md")
+    assert noted() == first  # not sealed yet
+    people.learn()
+    second = noted()
+    people.erase("ann")
+    assert len({first, second, noted()}) == 3
