@@ -8,6 +8,7 @@ clicks is moved to another source that was shown. Vectors of the base are kept i
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,7 @@ from tasks.lessons import Lesson, TrainingSet
 
 from .sets import Labelled, code_set, folder_set, with_jargon
 
+DATA = Path(os.environ.get("RAGKEEP_EVAL_DATA") or Path(__file__).parents[2] / ".." / "shared" / "data").resolve()
 KEPT = Path(tempfile.gettempdir()) / "ragkeep-learning"
 SHOWN, LOOKS, RIGHT, OTHER = 5, 0.7, 0.85, 0.08
 SELECT, SELECT_MOST = 0.15, 300
@@ -197,8 +199,8 @@ def slices(bench: Bench) -> dict[str, NDArray[np.bool_]]:
 
 
 def read_model(model: Path) -> Embedder:
-    """Read what was learned as the product does: from its folder, with OpenVINO."""
-    return folder_embedder(EmbedParams(backend="openvino", model=str(model)), Path(tempfile.mkdtemp(dir=KEPT)))
+    """Read what was learned as the product does: from its folder, with OpenVINO, whose files lie beside it."""
+    return folder_embedder(EmbedParams(backend="openvino", model=str(model)), model.parent / "read")
 
 
 def options(doc: str | None, *sets: str) -> argparse.Namespace:
@@ -209,7 +211,7 @@ def options(doc: str | None, *sets: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print nothing but the JSON line")
     parser.add_argument("--set", action="append", dest="sets", default=[], help="code, DIR or DIR+jargon; repeatable")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="where the default sets lie")
+    parser.add_argument("--data", type=Path, default=DATA, help="where sets given by name lie")
     parser.add_argument("--seeds", type=int, default=3)
     read = parser.parse_args()
     read.sets = read.sets or list(sets)

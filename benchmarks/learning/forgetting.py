@@ -1,6 +1,6 @@
 """Forgetting: a tower that learned one domain, asked about others it has not seen (vector leg alone, nothing tuned).
 
-    uv run python -m benchmarks.learning.forgetting --json [--set squad-a+jargon] [--seeds 3]
+    uv run python -m benchmarks.learning.forgetting --json [--set DIR+jargon] [--seeds 3]
 
 The query tower learns from 3,000 impressions of the set; with --set code both towers learn from 1,500.
 """

@@ -1,6 +1,6 @@
 """Fusion weight: learned from 500 interactions, 20 % of the clicks wrong, against reciprocal rank fusion with k 60.
 
-    uv run python -m benchmarks.learning.fusion --json [--set code --set ../shared/data/squad-a] [--seeds 3]
+    uv run python -m benchmarks.learning.fusion --json [--set code --set DIR] [--seeds 3]
 
 `never_below` says whether the learned mix is below the better leg alone by more than chance on any seed.
 """

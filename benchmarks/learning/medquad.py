@@ -1,6 +1,6 @@
 """Both towers, medical questions: from good pairs of medquad-a, whose questions share templates between train and test.
 
-    uv run python -m benchmarks.learning.medquad --json [--set ../shared/data/medquad-a] [--seeds 1]
+    uv run python -m benchmarks.learning.medquad --json [--set DIR] [--seeds 1]
 
 Every seed trains for seven CPU-minutes and embeds 5,491 answers again.
 """

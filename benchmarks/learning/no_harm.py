@@ -1,6 +1,6 @@
 """No harm: what must not be promoted, through the rules of the gate, and how often it was.
 
-    uv run python -m benchmarks.learning.no_harm --json [--set squad-a] [--seeds 20]
+    uv run python -m benchmarks.learning.no_harm --json [--set DIR] [--seeds 20]
 
 Three candidates a seed. `shuffled`: the query tower taught 400 lessons whose answers were dealt to other questions.
 `adapter`: a linear map of question vectors, fitted to the training questions without anything that holds it, a learner

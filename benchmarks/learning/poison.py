@@ -1,6 +1,6 @@
 """Poison: accounts that vote one document up for questions it does not answer, as far as a learner can bear it.
 
-    uv run python -m benchmarks.learning.poison --json [--set squad-a+jargon] [--seeds 3]
+    uv run python -m benchmarks.learning.poison --json [--set DIR+jargon] [--seeds 3]
 
 A share of the lessons comes from three accounts that name the same target document. This is after the training set's
 own walls have let them through (caps for each user, agreement of several): what is left is the learner's cap for each

@@ -1,6 +1,6 @@
 """Query tower: learned from 3,000 impressions, 20 % of the clicks wrong, over passage vectors that stay as they are.
 
-    uv run python -m benchmarks.learning.query_side --json [--set ../shared/data/squad-a+jargon] [--seeds 3]
+    uv run python -m benchmarks.learning.query_side --json [--set DIR+jargon] [--seeds 3]
 
 Jargon: the 200 commonest content words of the questions are renamed, the passages keep the usual ones.
 """

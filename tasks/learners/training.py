@@ -121,7 +121,8 @@ def fit(
 
 def forget(out: Path) -> None:
     """Remove the checkpoint of a training whose result is safe."""
-    (out / _CHECKPOINT).unlink(missing_ok=True)
+    for left in (out / _CHECKPOINT, (out / _CHECKPOINT).with_suffix(".tmp")):
+        left.unlink(missing_ok=True)
 
 
 def _slope(step: int, steps: int) -> float:
