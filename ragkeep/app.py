@@ -101,7 +101,7 @@ class Assistant:
         tools = self.answer.tools
         made = []
         if tools.search:
-            made.append(searching(lambda text: self.search(text, workspace=asked.workspace)))
+            made.append(searching(lambda text: self.search(text, workspace=asked.workspace, filters=asked.filters)))
         if asked.trusted and tools.files:
             from .tools_files import files
 
@@ -112,10 +112,18 @@ class Assistant:
             made.append(aws_reader(tools.aws, region=tools.aws_region))
         return made
 
-    def search(self, text: str, *, mode: Mode = "hybrid", k: int | None = None, workspace: str = "default") -> list[Hit]:
+    def search(
+        self,
+        text: str,
+        *,
+        mode: Mode = "hybrid",
+        k: int | None = None,
+        workspace: str = "default",
+        filters: dict[str, str] | None = None,
+    ) -> list[Hit]:
         """Return the best chunks of one workspace, best first."""
         vector = None if mode == "keyword" else self.embedder.embed([text], role="query")[0]
-        return self.find(self._query(text, vector, mode, k, workspace, {}))
+        return self.find(self._query(text, vector, mode, k, workspace, filters or {}))
 
     def _query(
         self, text: str, vector: Vectors | None, mode: Mode, k: int | None, workspace: str, filters: dict[str, str]

@@ -26,13 +26,14 @@ if typing.TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SourceParams:
-    """A folder, git work tree or file to take documents from."""
+    """Where documents come from: a folder, git work tree or file (`path`), or web pages (`urls`)."""
 
     name: str
-    path: str
+    path: str = ""
     workspace: str = "default"
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
 
     @property
     def root(self) -> Path:
@@ -511,6 +512,10 @@ def _check(params: Params, where: str) -> None:
                 raise ConfigError(
                     f"{where}: source {label} {text!r} must be 1-64 of a-z, 0-9 and '-' (it becomes part of ids)"
                 )
+        if bool(source.path) == bool(source.urls):
+            raise ConfigError(f"{where}: source {source.name!r} needs either a path or a list of urls")
+        for at, url in enumerate(source.urls):
+            _check_place(url, "", f"{where}: source {source.name!r}.urls[{at}]", name="")
     for kind, sizes in (("prose", params.chunk.prose), ("code", params.chunk.code)):
         if not 8 <= sizes.target_tokens <= sizes.max_tokens or not 0 <= sizes.overlap_tokens < sizes.target_tokens:
             raise ConfigError(
@@ -562,11 +567,11 @@ def _check_generators(params: AnswerParams, where: str) -> None:
         _within(f"{here}.price_out", spec.price_out, 0, 10**6)
 
 
-def _check_place(url: str, key: str, here: str) -> None:
-    if "@" in url:  # not shown: it may hold a password
-        raise ConfigError(f"{here}.url must not name a user: set key to the name of an environment variable")
+def _check_place(url: str, key: str, here: str, name: str = ".url") -> None:
+    if "@" in url.split("://", 1)[-1].partition("/")[0]:  # not shown: it may hold a password
+        raise ConfigError(f"{here}{name} must not name a user: set key to the name of an environment variable")
     if url and not url.startswith(("http://", "https://")):
-        raise ConfigError(f"{here}.url: {url!r} must begin with http:// or https://")
+        raise ConfigError(f"{here}{name}: {url!r} must begin with http:// or https://")
     if key and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", key):  # not shown: it may be the key itself
         raise ConfigError(f"{here}.key must be the name of an environment variable, as in OPENAI_API_KEY, not a key")
 
@@ -656,6 +661,11 @@ class Paths:
     def releases(self) -> Path:
         """Releases, the champion pointer and the promotion history."""
         return self.state / "releases"
+
+    @property
+    def pages(self) -> Path:
+        """The web pages that sources name, a folder a source: the last good copy of each."""
+        return self.state / "pages"
 
     @property
     def uploads(self) -> Path:

@@ -50,7 +50,7 @@ def _run(name: str, check: Callable[[Paths, Params], str], paths: Paths, params:
 
 
 def _sources(paths: Paths, params: Params) -> str:
-    missing = [s.name for s in params.sources if not (paths.root / s.root).exists()]
+    missing = [s.name for s in params.sources if s.path and not (paths.root / s.root).exists()]
     if missing:
         raise RagkeepError(f"no such path for source {', '.join(missing)}: correct params.yaml")
     return ", ".join(s.name for s in params.sources)

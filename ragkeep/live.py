@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
@@ -153,6 +153,11 @@ class LiveDocuments:
         with self._lock:
             self._drop(self._uploads.pop((workspace, uri), None))
             self._removed[workspace, uri] = self._changed[workspace] = next(self._numbers)
+
+    def removed(self, workspace: str, uris: Iterable[str]) -> bool:
+        """Whether any of these documents was deleted and has not come back."""
+        with self._lock:
+            return any((workspace, uri) in self._removed for uri in uris)
 
     def _drop(self, old: Upload | None) -> None:
         """Forget the text and vectors of a document that is gone or replaced."""

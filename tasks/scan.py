@@ -72,19 +72,34 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     from tasks.inputs import write_inputs
 
     write_inputs(paths, params)
+    pages = bring_pages(paths, params)
     head = _unchanged(paths, params)
     if head is not None and head.get("written") == [head["digest"], *_stamp(paths)]:
-        return {"documents": head["rows"], "hashed": 0, "skipped": sum(head["counts"].values()), "unchanged": True}
+        skipped = sum(head["counts"].values())
+        return {"documents": head["rows"], "hashed": 0, "skipped": skipped, "unchanged": True, **pages}
     result = scan(paths, params)
     _write(paths, result)
     head = _read(paths.cache / "scan.json")
     head["written"] = [result.digest, *_stamp(paths)]
     _replace(paths.cache / "scan.json", head)
-    return {"documents": len(result.rows), "hashed": result.hashed, "skipped": sum(result.counts.values())}
+    return {"documents": len(result.rows), "hashed": result.hashed, "skipped": sum(result.counts.values()), **pages}
+
+
+def bring_pages(paths: Paths, params: Params) -> dict[str, Any]:
+    """Fetch the web pages that sources name, where any does; return what came of it, for people."""
+    if not any(source.urls for source in params.sources):
+        return {}
+    from tasks.pages import fetch_pages
+
+    return fetch_pages(paths, params).as_stats()
 
 
 def quick_digest(paths: Paths, params: Params) -> str:
-    """Digest the manifest that a scan would write now, at the cost of stats where nothing changed. Raises SourceError."""
+    """Digest the manifest that a scan would write now, at the cost of stats where nothing changed. Raises SourceError.
+
+    Web pages are asked for first, at the cost of a request each.
+    """
+    bring_pages(paths, params)
     head = _unchanged(paths, params)
     return str(head["digest"]) if head is not None else scan(paths, params).digest
 
@@ -198,6 +213,8 @@ def _stat_of(path: Path) -> tuple[int, ...]:
 
 def root_of(source: SourceParams, paths: Paths) -> Path:
     """Resolve where a source lies. Raises SourceError when nothing is there."""
+    if source.urls:
+        return (paths.pages / source.name).resolve()
     root = (paths.root / source.root).resolve()
     if not root.exists():
         raise SourceError(f"source {source.name!r}: {root} does not exist; correct its path in {paths.params}")

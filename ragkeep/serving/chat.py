@@ -1,6 +1,7 @@
 """A question is answered for a person: budget, memory, the answer as events, the log, and then the last word.
 
 What a person is told is logged first: `done` says whether it was. An answer that is stopped half-way is logged as such.
+One that shows a document which was deleted meanwhile is neither logged nor remembered.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import time
 import uuid
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -69,6 +71,8 @@ class Chat:
     cache: AnswerCache | None = None
     traces: MlflowTraces | None = None
     compare_s: float = 20.0
+    deleted: Callable[[str, Iterable[str]], bool] = lambda _workspace, _uris: False
+    _logged: set[str] = field(default_factory=set)
     _begun: OrderedDict[tuple[str, str], tuple[str, asyncio.Future[Run]]] = field(default_factory=OrderedDict)
 
     async def start(self, body: ChatBody, who: Principal, *, history: tuple[Message, ...] | None = None) -> Run:
@@ -254,6 +258,7 @@ class Chat:
             message = "the answer could not be made: the server's log says why"
             run.put("error", {"code": "internal", "message": message, "trace_id": begun.trace})
         finally:
+            self._logged.discard(begun.id)
             if aside:
                 aside.cancel()
 
@@ -268,15 +273,17 @@ class Chat:
     async def _finish(self, run: Run, begun: _Begun, made: Answer, others: Comparison | None) -> None:
         cost = await self._settle(begun, made) + await self._settle_others(begun, others)
         logged = await self._log(begun, made, cost_usd=cost)
-        if not made.reason:
+        if not made.reason and not self._gone(begun, made):
             await self._remember(begun, made)
+            if self._gone(begun, made):  # deleted while it was written down: the conversation goes, as others with it did
+                await self._forget(begun)
         self.observer.answered(made, cost_usd=cost)
         run.put("done", {
             **answer_of(made), "answer_id": begun.id, "session": begun.session, "workspace": begun.body.workspace,
             "cost_usd": cost, "logged": logged, "trace_id": begun.trace,
             "budget_warning": begun.verdict.state in ("warn", "cheaper"), "agreement": _agreement(others, made),
         })  # fmt: skip
-        if self.traces:
+        if self.traces and not self._gone(begun, made):
             body, now = begun.body, time.time()
             self.traces.offer(Given(begun.id, begun.trace, body.workspace, begun.session, body.message, made, now))
 
@@ -290,7 +297,26 @@ class Chat:
         )  # fmt: skip
         await self._log(begun, partial, cost_usd=0.0, aborted=True)
 
+    def _gone(self, begun: _Begun, made: Answer) -> bool:
+        return self.deleted(begun.body.workspace, {hit.chunk.uri for hit in made.hits})
+
+    async def _forget(self, begun: _Begun) -> None:
+        try:
+            await self.memory.forget(self._scoped(begun.session, begun.body, begun.who))
+        except RagkeepError as error:
+            log.error("the conversation of answer %s is not forgotten: %s", begun.id, error)
+
+    async def _erase(self, begun: _Begun, made: Answer) -> None:
+        """Erase again what was logged while its document was being erased."""
+        uris = {hit.chunk.uri for hit in made.hits}
+        for uri in sorted(uri for uri in uris if self.deleted(begun.body.workspace, [uri])):
+            await asyncio.to_thread(self.log.erase, "document", uri, workspace=begun.body.workspace)
+
     async def _log(self, begun: _Begun, made: Answer, *, cost_usd: float, aborted: bool = False) -> bool:
+        """Log an answer once: one that is cancelled after that was given up too late. Return whether it is kept."""
+        if begun.id in self._logged or self._gone(begun, made):
+            return False
+        self._logged.add(begun.id)
         index = begun.assistant.release.index
         record = answered(
             begun.id, begun.body.message, made, workspace=begun.body.workspace, user=begun.who.user,
@@ -301,6 +327,9 @@ class Chat:
         try:
             with tracing.span("log"), self.observer.steps.labels("log").time():
                 await self.log.append_async(record)
+            if self._gone(begun, made):
+                await self._erase(begun, made)
+                return False
         except LogUnavailable as error:
             log.error("answer %s is not logged: %s", begun.id, error)
             self.observer.unlogged.inc()

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..cache import AnswerCache
 from ..catalogs import open_catalog
 from ..config import Params, Paths
 from ..database import Database
-from ..errors import ConfigError, Forbidden, RagkeepError, ReleaseError, TooMany
+from ..errors import ConfigError, Forbidden, NotFound, RagkeepError, ReleaseError, TooMany
 from ..files import read_rows
 from ..interactions import InteractionLog, impressions, read
 from ..limits import RateLimits
@@ -31,6 +31,7 @@ from ..uploads import Uploads
 from . import context
 from .auth import Auth, open_auth
 from .chat import ANY, Chat
+from .deletions import Deletions
 from .explain import explain_answer
 from .follow import Champion
 from .mlflow_traces import MlflowTraces, tracking_uri
@@ -56,6 +57,7 @@ class Server:
     observer: Observer
     live: LiveDocuments
     uploads: Uploads
+    deletions: Deletions
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -105,8 +107,35 @@ class Server:
                     await asyncio.wait_for(self.wake.wait(), LOOK_S)
 
     async def erase_document(self, record: DocumentRecord) -> dict[str, Any]:
-        """Delete a document everywhere; return what that reached. Raises NotFound."""
-        await asyncio.to_thread(self.uploads.delete, record.id)
+        """Delete a document everywhere; return what that reached. Raises NotFound.
+
+        Written down before it begins: one that is cut short is finished at the next start.
+        """
+        with self.deletions.noted("document", asdict(record)):
+            await asyncio.to_thread(self.uploads.delete, record.id)
+            return await self._erase_traces(record)
+
+    async def finish_deletions(self) -> None:
+        """Finish what an earlier process was killed in the middle of; what cannot be finished now is noted still."""
+        for note in await asyncio.to_thread(self.deletions.open):
+            try:
+                with self.deletions.finishing(note):
+                    await self._finish_deletion(note.what, note.value)
+            except (RagkeepError, OSError) as error:
+                log.error("the deletion of a %s is not finished yet: %s", note.what, error)
+
+    async def _finish_deletion(self, what: str, value: dict[str, Any]) -> None:
+        if what == "workspace":
+            await self._empty(value["id"])
+            return
+        record = DocumentRecord(**value)
+        there = await asyncio.to_thread(self.uploads.catalog.document, record.id)
+        if there is not None and there.seq == record.seq:
+            await asyncio.to_thread(self.uploads.delete, record.id)
+        await self._erase_traces(record)
+
+    async def _erase_traces(self, record: DocumentRecord) -> dict[str, Any]:
+        """Take a document that is no longer searched out of cache, conversations and log."""
         if self.chat.cache:
             self.chat.cache.clear()
         sessions = await asyncio.to_thread(self._sessions_with, record)
@@ -134,12 +163,30 @@ class Server:
         fed = {source.workspace for source in self.params.sources if not source.name.startswith(("uploads-", "u-"))}
         if workspace in fed or workspace == "default":
             raise Forbidden("params.yaml feeds this workspace: take its sources out there, and run a night, first")
-        records = await asyncio.to_thread(self.uploads.catalog.delete_workspace, workspace)
+        with self.deletions.noted("workspace", {"id": workspace}):
+            records = await asyncio.to_thread(self.uploads.catalog.delete_workspace, workspace)
+            erased = await self._empty(workspace, records)
+        return {"id": workspace, "status": "deleted", "documents": len(records), "erased_interactions": erased}
+
+    async def _empty(self, workspace: str, records: list[DocumentRecord] | None = None) -> int:
+        """Take a deleted workspace's documents, conversations and roles out; return how many records that erased."""
+        if records is None:
+            records = await asyncio.to_thread(self._buried, workspace)
         erased = [await self._erase(record) for record in records]
         await self.chat.memory.forget_all(f"{workspace}/")
         await asyncio.to_thread(self.auth.keys.forget_workspace, workspace)
         await asyncio.to_thread(self.refresh)
-        return {"id": workspace, "status": "deleted", "documents": len(records), "erased_interactions": sum(erased)}
+        return sum(erased)
+
+    def _buried(self, workspace: str) -> list[DocumentRecord]:
+        """Delete a workspace that is still there; return all documents it ever lost."""
+        with contextlib.suppress(NotFound):
+            self.uploads.catalog.delete_workspace(workspace)
+        found, at = list[DocumentRecord](), 0
+        while changes := self.uploads.catalog.changes(after=at):
+            found += [c.document for c in changes if c.action == "delete" and c.document.workspace == workspace]
+            at = changes[-1].seq
+        return found
 
     async def _erase(self, record: DocumentRecord) -> int:
         await asyncio.to_thread(self.uploads.forget, record)
@@ -220,17 +267,20 @@ async def running(
         memory = open_memory(params.serve.memory, paths)
         budgets = Budgets(database, params.serve.budgets, prices=price_table(params.answer.generators))
         traces = open_traces(paths, params, observer)
-        chat = Chat(champion, interactions, memory, budgets, observer, cache=cache, traces=traces)
+        chat = Chat(
+            champion, interactions, memory, budgets, observer, cache=cache, traces=traces, deleted=live.removed
+        )  # fmt: skip
         uploads = Uploads(
             paths, params, catalog=open_catalog(params.serve.catalog, paths.serving),
             queue=open_queue(params.serve.queue, paths.serving), live=live, changed=lambda: holder[0].refresh(),
         )  # fmt: skip
         server = Server(
             paths, params, database, open_auth(params.serve.auth, database), RateLimits(params.serve.limits), champion,
-            chat, observer, live, uploads,
+            chat, observer, live, uploads, Deletions(paths.state / "deleting"),
         )  # fmt: skip
         holder.append(server)
         await asyncio.to_thread(uploads.open)
+        await server.finish_deletions()
         await champion.look()
         server.tasks.append(asyncio.create_task(champion.follow(), name="follow the champion"))
         server.tasks.append(asyncio.create_task(server.work(), name="read uploads"))

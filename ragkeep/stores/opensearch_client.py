@@ -11,6 +11,7 @@ import logging
 import os
 import random
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -70,7 +71,7 @@ class Cluster:
         library, params = _library(), self._params
         # what is refused is ours to report; without a handler Python would print each refusal on stderr
         logging.getLogger("opensearch").addHandler(logging.NullHandler())
-        return library.Transport(
+        made = library.Transport(
             [_node(host) for host in params.hosts],
             connection_class=library.Urllib3HttpConnection,
             serializer=_Json(),
@@ -81,6 +82,8 @@ class Cluster:
             http_auth=_credentials(params),
             **({"ca_certs": params.ca, "verify_certs": True} if params.ca else {}),
         )
+        weakref.finalize(self, made.close)  # a release that was swapped out goes with the last request on it
+        return made
 
     def ask(self, method: str, path: str, body: Any = None, *, absent: Any = ..., timeout_s: float | None = None) -> Any:
         """Send one request and return what its JSON says; `absent`, where given, is returned for a 404.
