@@ -25,6 +25,7 @@ from .compare import compare as paired
 
 _K = 10
 METRICS = ("ndcg_at_10", "recall_at_10")
+_FEW = 20
 
 
 class Judged(Protocol):
@@ -180,9 +181,11 @@ def verdict(gain: Gain, *, guard: Paired | None = None, rules: Rules | None = No
 
     check(one.n >= rules.min_lessons, f"{one.n} lessons were held out, {rules.min_lessons} are needed")
     check(one.ci[0] > rules.min_gain, f"end to end {_told(one)}: the lower bound must be above {_points(rules.min_gain)}")
-    if "unseen" in gain.slices:
-        other = gain.slices["unseen"]["ndcg_at_10"]
+    other = gain.slices.get("unseen", {}).get("ndcg_at_10")
+    if other is not None and other.n >= _FEW:
         check(other.delta >= rules.min_unseen, f"unseen documents {_told(other)}: at least {_points(rules.min_unseen)}")
+    elif other is not None:
+        held.append(f"unseen documents {_told(other)}: fewer than {_FEW}, which tell nothing")
     if guard is not None:
         check(guard.delta >= rules.min_guard, f"guard set {_told(guard)}: at least {_points(rules.min_guard)}")
     return Verdict(not against, (*against, *held))

@@ -117,7 +117,7 @@ def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     """Move a part's files to where models are kept, verified, and give it its number; safe to repeat after a kill."""
     tried = next(one for one in found["tried"] if one["learner"] == part.learner or part.learner == "fusion")
     sha = content_id(part.learner, part.base, part.sha256, repr(sorted(part.retrieve.items())), part.trainset)
-    folder = paths.models / f"{part.learner}-{sha[:12]}"
+    folder = paths.models / (Path(part.folder).name or f"{part.learner}-{sha[:12]}")
     if not (folder / "part.json").exists():
         _copy(paths.root / "models" / "learned" / part.folder if part.folder else None, folder)
     embed, retrieve = (

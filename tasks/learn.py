@@ -10,6 +10,7 @@ taken once, at the end, from those for the report, against the release as it is 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -78,7 +79,7 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     """Learn and measure; return how many rungs gained and the gain of all that did."""
     lessons, params = read_set(paths.data / "trainset"), effective(params, paths.data, paths.cache)
     out = paths.root / "models" / "learned"
-    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "trainset.json", lessons.card)  # what models here were learned from, also where there are none
     if not lessons.of("train") or not lessons.of("select") or not lessons.of("report"):
         _leave(paths, lessons, [], (), None, ("there are too few lessons to learn from and to measure with",))
         return {"lessons": len(lessons.lessons), "kept": 0}
@@ -133,9 +134,14 @@ def _learn(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path
     base = Base(side.embedder, _model(side.params.embed, paths, questions=name == "query-tower"), side.legs)
     with _ticking(f"learn {name}") as tick:
         made = learner(name)(lessons, base, out, seed=seed, tick=tick)
-    if made.folder:
-        write_json(made.folder / CARD, {**made.card, "passages": side.embedder.fingerprint})
-    return made
+    if made.folder is None:
+        return made
+    # the name it keeps for good: an embedder's fingerprint holds it, and so do cached vectors and parts above it
+    folder = out / f"{made.learner}-{made.sha256[:12]}"
+    shutil.rmtree(folder, ignore_errors=True)
+    made.folder.rename(folder)
+    write_json(folder / CARD, {**made.card, "passages": side.embedder.fingerprint})
+    return replace(made, folder=folder)
 
 
 def _mixed_anew(paths: Paths, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> _Side:

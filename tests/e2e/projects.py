@@ -124,7 +124,9 @@ def make_project(root: Path) -> Project:
     }
     (root / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
     shutil.copy(ROOT / "dvc.yaml", root)
-    shutil.copytree(ROOT / "data", root / "data", ignore=lambda *_: {"documents", "chunks", "vectors", "sources"})
+    shutil.copytree(
+        ROOT / "data", root / "data", ignore=lambda *_: {"documents", "chunks", "vectors", "sources", "trainset"}
+    )
     shutil.rmtree(root / "data" / "evaluation", ignore_errors=True)
     (root / "data" / "released.jsonl").write_text("")
     (root / ".dvc").mkdir()
