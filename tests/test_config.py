@@ -40,7 +40,7 @@ def test_a_project_needs_only_its_sources(tmp_path: Path) -> None:
         ({"retrieve": {"weight": "some"}}, "not a valid value"),
         ({"chunk": {"code": {"overlap_tokens": 900}}}, "overlap_tokens < target_tokens"),
         ({"sources": []}, "sources is empty"),
-        ({"sources": [{"name": "a"}]}, "'path' is missing"),
+        ({"sources": [{"name": "a"}]}, "needs either a path or a list of urls"),
         ({"sources": [{"name": "A b", "path": "x"}]}, "must be 1-64 of a-z"),
         ({"sources": [{"name": "a", "path": "x"}, {"name": "a", "path": "y"}]}, "two sources are named 'a'"),
         ({"sources": "docs"}, "must be a list"),
