@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -332,4 +333,5 @@ def quietly() -> None:
 
     disable_progress_bars()
     logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|peft|trl")  # theirs to mend
     logging.disable_progress_bar()

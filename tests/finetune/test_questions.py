@@ -148,6 +148,7 @@ def test_a_provider_that_never_answers_is_an_error(make: Make) -> None:
         ('Sure [see below]: [{"question": "Q", "answer": "A"}] and more', 1),
         ('[{"question": "Q", "answer": ', 0),
         ("[" * 100_000, 0),
+        ('[{"a":' * 20_000, 0),
         ("", 0),
     ],
 )
