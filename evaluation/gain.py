@@ -192,7 +192,8 @@ def verdict(gain: Gain, *, guard: Paired | None = None, rules: Rules | None = No
 
 
 def _told(one: Paired) -> str:
-    return f"{_points(one.delta)} [{_points(one.ci[0])}, {_points(one.ci[1])}] over {one.n} lessons"
+    low, high = (f"{100 * bound:+.2f}" for bound in one.ci)
+    return f"{_points(one.delta)} [{low}, {high}] over {one.n} lessons"
 
 
 def _points(value: float) -> str:

@@ -72,4 +72,4 @@ def reordered(
 
 
 if __name__ == "__main__":
-    run(__doc__, experiment, "squad-a", "codebase", "clapnq-a", "product-docs")
+    run(__doc__, experiment, "squad-a", "cosqa-a", "scifact", "medquad-a")
