@@ -7,7 +7,7 @@ Leaves data/evaluation/{fusion.json, by_query.jsonl, answers.jsonl, scores.json}
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -53,7 +53,7 @@ class _Bench:
 
 def run(paths: Paths, params: Params) -> dict[str, Any]:
     """Measure and write; return counts and the main scores."""
-    params = effective(params, paths.data, paths.cache)
+    written, params = params, effective(params, paths.data, paths.cache)
     sets = load_sets([paths.root / name for name in params.evaluate.sets])
     resolver = Resolver(Corpus(paths.data / "documents"))
     asked = [resolver.resolve(question) for evalset in sets for question in evalset.questions]
@@ -61,6 +61,8 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     bench = _open(paths, params, _receipt(paths), resolver)
     bench.embedder.embed([r.question.text for r in asked], role="query")  # all in one batch
     tuned = _tune(paths, bench, dev)
+    if params.retrieve.weight != written.retrieve.weight:
+        tuned = replace(tuned, tuned_on="learned")
     rows, said = _measure(bench, tuned.fusion, test)
     advice = judge_answers([judged(row) for row in said], bench.embedder, cache=paths.cache)
     summary = _summary(bench, tuned, sets, asked, rows) | _advice(advice)
