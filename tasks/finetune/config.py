@@ -239,7 +239,7 @@ def check(params: Finetune, where: str) -> None:
     for key, (low, high) in BOUNDS.items():
         value = _value(params, key)
         if not low <= value <= high:
-            raise ConfigError(f"{where}: {key} must be between {low:,} and {high:,}, not {value}")
+            raise ConfigError(f"{where}: {key} must be between {low:,} and {high:,}, not {value:g}")
     if not params.model.strip():
         raise ConfigError(
             f"{where}: model is empty; name a folder with safetensors, or a model of the Hugging Face cache"

@@ -11,7 +11,7 @@ from ragkeep.files import read_json, write_json
 
 from . import weights
 from .config import Place
-from .train import swap_folder
+from .train import called, swap_folder
 
 TOLERANCE = 1e-4
 """Largest difference of a logit: a merge adds in another order, and nothing else."""
@@ -46,7 +46,8 @@ def merge(place: Place, *, dry_run: bool = False) -> dict[str, Any]:
     if worst > TOLERANCE or reloaded > 1e-5:
         raise ModelError(f"merging moved logits by {worst:.1e} and saving by {reloaded:.1e}: nothing was written")
     card = {
-        "base": place.params.model, "base_sha256": weights.fingerprint(base), "adapter_sha256": trained.get("sha256"),
+        "base": called(place.params.model), "base_sha256": weights.fingerprint(base),
+        "adapter_sha256": trained.get("sha256"),
         "max_logit_difference": worst, "max_reload_difference": reloaded, "sha256": weights.fingerprint(new),
         "parameters": sum(p.numel() for p in again.parameters()), "dtype": str(torch.float32),
     }  # fmt: skip

@@ -57,7 +57,8 @@ def train(
     resumed = checkpoints.last(work)
     trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     card = {
-        "method": method, "key": key, "base": params.model, "base_sha256": weights.fingerprint(base), "rows": len(rows),
+        "method": method, "key": key, "base": called(params.model), "base_sha256": weights.fingerprint(base),
+        "rows": len(rows),
         "seed": params.seed, "steps": trainer.state.global_step, "resumed_from": resumed.name if resumed else None,
         "trainable": _share(trainer.model), "lora": asdict(params.lora), "format": asdict(params.format), **how,
         "curve": _curve(trainer.state.log_history), "seconds": round(time.monotonic() - began, 1),
@@ -234,9 +235,13 @@ def portable(folder: Path, base: str) -> None:
     config = read_json(path)
     if config is None:
         raise ModelError(f"{path} was not written")
-    name = Path(base).name if base.startswith(("/", "~", ".")) else base
-    write_json(path, {**config, "base_model_name_or_path": name, "auto_mapping": None, "revision": None})
+    write_json(path, {**config, "base_model_name_or_path": called(base), "auto_mapping": None, "revision": None})
     (folder / "README.md").unlink(missing_ok=True)
+
+
+def called(base: str) -> str:
+    """What a base model is called on any machine: its name in the hub, or its folder's."""
+    return Path(base).name if base.startswith(("/", "~", ".")) else base
 
 
 def swap_folder(new: Path, folder: Path) -> None:
