@@ -115,6 +115,8 @@ def _said(release: Release, verdict: str, published: bool, reasons: list[str], f
 @task(name="register models", cache_policy=NO_CACHE)
 def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     """Move a part's files to where models are kept, verified, and give it its number; safe to repeat after a kill."""
+    if part.version:  # the champion's, kept long since
+        return part
     tried = next(one for one in found["tried"] if one["learner"] == part.learner or part.learner == "fusion")
     sha = content_id(part.learner, part.base, part.sha256, repr(sorted(part.retrieve.items())), part.trainset)
     folder = paths.models / (Path(part.folder).name or f"{part.learner}-{sha[:12]}")

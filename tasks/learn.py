@@ -274,10 +274,7 @@ def _leave(
     reasons: Sequence[str],
 ) -> None:
     """Write data/learned.json; `parts` is empty where nothing is worth promoting."""
-    root = paths.root / "models" / "learned"
-    rows = [
-        {**row, "folder": str(Path(row["folder"]).relative_to(root)) if row["folder"] else ""} for row in rows_of(parts)
-    ]
+    rows = rows_of([part if part.version else _in_out(paths, part) for part in parts])
     write_json(
         paths.data / "learned.json",
         {
@@ -290,6 +287,12 @@ def _leave(
             "reasons": list(reasons),
         },
     )
+
+
+def _in_out(paths: Paths, part: Part) -> Part:
+    """Name a new part's folder as it stands below models/learned; the champion's are kept elsewhere already."""
+    folder = Path(part.folder).relative_to(paths.root / "models" / "learned") if part.folder else ""
+    return replace(part, folder=str(folder))
 
 
 if __name__ == "__main__":

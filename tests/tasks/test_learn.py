@@ -43,6 +43,9 @@ PARAMS = Params(
 )  # fmt: skip
 
 
+FUSION = {"method": "convex", "weight": 0.6}
+
+
 def chunk(thing: str, work: str) -> Chunk:
     text = f"{work.title()}: {WORK[work].format(thing)}"
     return Chunk(content_id(thing, work), thing, f"docs/{thing}-{work}.md", "docs", "default", text, (0, len(text)),
@@ -72,15 +75,15 @@ def tonight(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     write_shard(paths.data / "chunks", 0, chunks_table(CHUNKS), "k")
     embed(paths, PARAMS)
     index(paths, PARAMS)
-    write_json(paths.data / "evaluation" / "fusion.json", {"method": "convex", "weight": 0.6})
+    write_json(paths.data / "evaluation" / "fusion.json", FUSION)
     write_json(paths.data / INPUT, [])
     return paths
 
 
-def taught(paths: Paths, made: list[Lesson]) -> dict[str, Any]:
+def taught(paths: Paths, made: list[Lesson], params: Params = PARAMS) -> dict[str, Any]:
     texts = {c.id: c.embed_text for c in CHUNKS}
     write_set(paths.data / "trainset", made, texts, {"sha": content_id(repr(made)), "simulated": True})
-    run(paths, PARAMS)
+    run(paths, params)
     found: dict[str, Any] = json.loads((paths.data / "learned.json").read_text())
     return found
 
@@ -150,3 +153,18 @@ def test_parts_already_live_are_what_is_built_upon(tonight: Paths, found: dict[s
     first, second = (run["tried"][0]["gain"]["overall"]["ndcg_at_10"]["base"] for run in (found, again))
     assert second > first + 0.05
     assert {part.base for part in parts_of(again["parts"]) if part.learner == "query-tower"} <= {live.base}
+
+
+def test_what_is_live_stays_beside_what_is_new(tonight: Paths, found: dict[str, Any]) -> None:
+    folder = str(tonight.root / "kept" / tower(found).folder)
+    live = replace(tower(found), embed={"query_model": folder}, folder="query-tower-1", sha256="", version=1)
+    write_json(tonight.data / INPUT, rows_of([live]))
+    write_json(tonight.data / "evaluation" / "fusion.json", {"method": "convex", "weight": 0.0})  # words alone: bad here
+    params = replace(PARAMS, learn=replace(PARAMS.learn, ladder=("fusion",)))
+    made = taught(tonight, lessons(), params)
+    write_json(tonight.data / INPUT, [])
+    write_json(tonight.data / "evaluation" / "fusion.json", FUSION)
+    assert [(part.learner, part.version, part.folder) for part in parts_of(made["parts"])] == [
+        ("query-tower", 1, "query-tower-1"),
+        ("fusion", 0, ""),
+    ]
