@@ -9,7 +9,7 @@ Lessons are the rows of `tasks.lessons`, by their shape: this room cannot import
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -100,12 +100,12 @@ def compare(
     *,
     rules: Rules | None = None,
     weights: tuple[float | None, float | None] = (None, None),
-    base_fusion: Fusion | None = None,
+    base_fusion: Fusion | Callable[[Any], Fusion] | None = None,
 ) -> Gain:
     """Compare two retrievers, given as lesson id -> both legs, on `lessons`.
 
-    A side's weight is tuned on the lessons whose split is select, unless `weights` gives it; `base_fusion` replaces the
-    base's whole fusion. A lesson without legs scores 0. Raises ConfigError where none is for the report.
+    A side's weight is tuned on the lessons whose split is select, unless `weights` gives it; `base_fusion` says how
+    the base mixes a lesson. A lesson without legs scores 0. Raises ConfigError where none is for the report.
     """
     rules = rules or Rules()
     asked = [lesson for lesson in lessons if lesson.split == "report" and any(g > 0 for g in lesson.gains.values())]
@@ -115,7 +115,8 @@ def compare(
     base = base_fusion or Fusion("convex", _weight(base_legs, chosen, weights[0]))
     new = Fusion("convex", _weight(new_legs, chosen, weights[1]))
     before, after = scores(base_legs, asked, base), scores(new_legs, asked, new)
-    return _gain(before, after, asked, (base.weight, new.weight), rules)
+    weight = base.weight if isinstance(base, Fusion) else base(asked[0]).weight
+    return _gain(before, after, asked, (weight, new.weight), rules)
 
 
 def crossfit(
@@ -160,12 +161,15 @@ def _gain(
     )
 
 
-def scores(legs: Mapping[str, Legs], lessons: Sequence[Judged], fusion: Fusion) -> dict[str, NDArray[np.float64]]:
-    """Return metric -> float64 (n,): what each lesson's first ten hits are worth."""
+def scores(
+    legs: Mapping[str, Legs], lessons: Sequence[Judged], fusion: Fusion | Callable[[Any], Fusion]
+) -> dict[str, NDArray[np.float64]]:
+    """Return metric -> float64 (n,): what each lesson's first ten hits are worth, mixed one way or each its own."""
     ndcg, recall = np.zeros(len(lessons)), np.zeros(len(lessons))
     for row, lesson in enumerate(lessons):
         if lesson.id in legs:
-            ndcg[row], recall[row] = _score(legs[lesson.id], lesson.gains, fusion)
+            mix = fusion if isinstance(fusion, Fusion) else fusion(lesson)
+            ndcg[row], recall[row] = _score(legs[lesson.id], lesson.gains, mix)
     return {"ndcg_at_10": ndcg, "recall_at_10": recall}
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from ragkeep.files import write_text
 
 SHOWN = 20
+_MARKUP = re.compile(r"[\\`*_\[\]<>|@#&]")
 MARK = "<!-- ragkeep gate -->"
 """The first line of a comment, by which the next run finds and replaces it."""
 
@@ -63,9 +65,7 @@ def _number(value: float | None, form: str = ".4f") -> str:
 def _cell(text: object) -> str:
     """Keep a question of whatever characters inside its cell: no new line, no column, no markup, nobody mentioned."""
     flat = " ".join(str(text).encode("utf-8", "replace").decode().split())[:200]
-    for mark in "\\`*_[]<>|@#":
-        flat = flat.replace(mark, f"&#{ord(mark)};")
-    return flat
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", flat)
 
 
 def write_junit(path: Path, verdict: dict[str, Any]) -> None:

@@ -25,15 +25,16 @@ from ragkeep.errors import CannotJudge, LearnError
 from ragkeep.files import append_row, fsync_dir, read_json, read_rows, write_json
 from ragkeep.learned import Part, parts_of, rows_of, verify_part
 from ragkeep.learned import tonight as tonights_parts
-from ragkeep.releases import champion, require_champion
+from ragkeep.releases import champion, history, read_release, require_champion
 from ragkeep.types import Release, content_id
 from tasks.inputs import TRIAL
 from tasks.lessons import CARD, read_set
 
-from . import learn_report, night, registry
+from . import learn_report, night, registry, unchanged
 from .lease import Lease
 from .nightly import held, judge, publish_watched, register, tonight, walk
 from .publish import now
+from .unchanged import note
 
 
 @flow(name="learn", validate_parameters=False)
@@ -43,16 +44,31 @@ def learn(lease: Lease | None = None, require_approval: bool = False) -> dict[st
     paths = find_project()
     params = load_params(paths.params)
     with held(paths, lease) as hold:
-        before = tonight(paths, params, hold, began=began, force=False)
-        if before["verdict"] == "fail":
-            raise LearnError(f"the night came first, and its gate refused it: {'; '.join(before['reasons'])}")
-        found = _lessons(paths, params, hold)
-        result = _promoted(paths, params, hold, found, require_approval) if found["parts"] else _kept(paths, found)
-        result |= {"lessons": found["lessons"], "simulated": found["simulated"], "tried": found["tried"]}
-        result["seconds"] = round(time.monotonic() - began, 2)
-        result["report"] = str(learn_report.write(paths, found, result))
-        append_row(paths.models / "history.jsonl", {"at": now(), **{k: v for k, v in result.items() if k != "tried"}})
+        try:
+            result = _climbed(paths, params, hold, began, approval=require_approval)
+        except Exception as error:  # a run that stops leaves its line, too
+            _note(paths, {"verdict": "stopped", "release": None, "reasons": [str(error)], "gain": None})
+            raise
+        _note(paths, result)
         return result
+
+
+def _climbed(paths: Paths, params: Params, lease: Lease, began: float, *, approval: bool) -> dict[str, Any]:
+    before = tonight(paths, params, lease, began=began, force=False)
+    note(paths, before)
+    if before["verdict"] == "fail":
+        raise LearnError(f"the night came first, and its gate refused it: {'; '.join(before['reasons'])}")
+    found = _lessons(paths, params, lease)
+    result = _promoted(paths, params, lease, found, approval) if found["parts"] else _kept(paths, found)
+    result |= {"lessons": found["lessons"], "simulated": found["simulated"], "tried": found["tried"]}
+    result["seconds"] = round(time.monotonic() - began, 2)
+    result["report"] = str(learn_report.write(paths, found, result))
+    return result
+
+
+def _note(paths: Paths, result: dict[str, Any]) -> None:
+    """Write one line a run; `ragkeep models history` shows them."""
+    append_row(paths.models / "history.jsonl", {"at": now(), **{k: v for k, v in result.items() if k != "tried"}})
 
 
 def _lessons(paths: Paths, params: Params, lease: Lease) -> dict[str, Any]:
@@ -79,31 +95,46 @@ def _promoted(paths: Paths, params: Params, lease: Lease, found: dict[str, Any],
     with _trial(paths, parts):
         try:
             release, verdict = _tried(paths, params, lease, found, parts)
-            waits = approval or night.rolled_back(paths, release) is not None
+            waits = approval or _taken_back(paths, parts)
             if verdict.verdict == "pass" and not waits:
                 publish_watched(paths, params, release, lease)
+                (paths.state / unchanged.TRIAL).unlink()
                 return _said(release, "promoted", True, [release.reason], found)
         except CannotJudge as error:
             release, verdict, waits = live, Verdict("fail", (f"cannot judge: {error}",)), False
-    walk(paths, params, lease)  # data/ is the champion's again
+    walk(paths, params, lease)
+    (paths.state / unchanged.TRIAL).unlink()  # data/ is the champion's again
     if verdict.verdict == "pass" and waits:
         word = f"release {release.number} waits for a person: `ragkeep models promote {release.number}` takes it"
         return _said(live, "waits", False, [word], found)
     return _said(live, "refused", False, list(verdict.reasons), found)
 
 
+def _taken_back(paths: Paths, parts: list[Part]) -> bool:
+    """Whether the last move was a person's step back from a release that had learned by the same learners."""
+    moves = history(paths)
+    if not moves or moves[-1]["action"] != "rollback":
+        return False
+    before = parts_of(read_release(paths, moves[-1]["from"]).serving.get("learned", []))
+    return bool({part.learner for part in before} & {part.learner for part in parts if not part.version})
+
+
 def _tried(
     paths: Paths, params: Params, lease: Lease, found: dict[str, Any], parts: list[Part]
 ) -> tuple[Release, Verdict]:
     """Have a night with the parts on trial; return the release it made and what the gate says."""
+    learned_from = read_json(paths.data / "inputs" / "interactions.json")
     walk(paths, params, lease)
+    if _erased(learned_from, read_json(paths.data / "inputs" / "interactions.json")):
+        raise LearnError("somebody was erased from the log while it was learned from: run `ragkeep learn` again")
     if tonights_parts(paths.data) != parts:
         raise LearnError("what was learned does not fit params.yaml or the embedder any more: run `ragkeep learn` again")
     candidate = night.candidate(paths, params)
     verdict = judge(paths, params, candidate)
     gain = found["gain"]["overall"]["ndcg_at_10"]
     low, high = gain["ci"]
-    told = f"learned from interactions: nDCG@10 {100 * gain['delta']:+.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
+    who = "SIMULATED interactions" if found["simulated"] else "interactions"
+    told = f"learned from {who}: nDCG@10 {100 * gain['delta']:+.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
     return register(paths, params, candidate, replace(verdict, reasons=(told, *verdict.reasons))), verdict
 
 
@@ -112,12 +143,19 @@ def _said(release: Release, verdict: str, published: bool, reasons: list[str], f
             "gain": found["gain"]}  # fmt: skip
 
 
+def _erased(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether anything of the log that was read is not there as it was: an erasure writes segments anew."""
+    then, today = before["segments"], after["segments"]
+    return before["erasing"] != after["erasing"] or any(today.get(name) != sha for name, sha in then.items())
+
+
 @task(name="register models", cache_policy=NO_CACHE)
 def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     """Move a part's files to where models are kept, verified, and give it its number; safe to repeat after a kill."""
     if part.version:  # the champion's, kept long since
         return part
-    tried = next(one for one in found["tried"] if one["learner"] == part.learner or part.learner == "fusion")
+    kept = [one for one in found["tried"] if one["kept"]]  # a weight that came with a tower is the tower's
+    tried = next((one for one in kept if one["learner"] == part.learner), kept[-1])
     sha = content_id(part.learner, part.base, part.sha256, repr(sorted(part.retrieve.items())), part.trainset)
     folder = paths.models / (Path(part.folder).name or f"{part.learner}-{sha[:12]}")
     if not (folder / "part.json").exists():
@@ -167,14 +205,12 @@ def _durably(source: str, target: str) -> str:
 @contextmanager
 def _trial(paths: Paths, parts: list[Part]) -> Iterator[None]:
     """Let the stages work with these parts instead of the champion's."""
-    note = paths.state / "trial.json"
-    write_json(note, rows_of(parts))
-    os.environ[TRIAL] = str(note)
+    write_json(paths.state / unchanged.TRIAL, rows_of(parts))
+    os.environ[TRIAL] = str(paths.state / unchanged.TRIAL)
     try:
         yield
     finally:
         del os.environ[TRIAL]
-        note.unlink(missing_ok=True)
 
 
 def _trained(paths: Paths, part: Part) -> None:

@@ -19,7 +19,7 @@ from evaluation.scores import flat_scores, read_report
 from ragkeep.config import Params, Paths
 from ragkeep.errors import CanaryFailed, IndexMissing
 from ragkeep.files import fsync_dir, read_json, read_rows
-from ragkeep.learned import apply, rows_of, tonight
+from ragkeep.learned import apply, parts_of, rows_of, tonight
 from ragkeep.releases import all_releases, champion, history, save_release
 from ragkeep.tables import file_shas, iter_chunks, read_table
 from ragkeep.types import Chunk, Fusion, IndexVersion, Release, content_id
@@ -107,6 +107,22 @@ def rolled_back(paths: Paths, release: Release) -> dict[str, Any] | None:
     numbers = {r.number for r in all_releases(paths) if r.sha == release.sha}
     moves = [e for e in history(paths) if e["to"] in numbers or (e["from"] in numbers and e["action"] == "rollback")]
     return moves[-1] if moves and moves[-1]["to"] not in numbers else None
+
+
+def unlearned(params: Params, live: Release | None, candidate: Release) -> list[str]:
+    """Say which parts the champion has and the candidate lost: golden questions do not know what users taught.
+
+    A weight that a person fixed in params.yaml is no loss.
+    """
+    had, has = (parts_of(r.serving.get("learned", [])) if r else [] for r in (live, candidate))
+    kept = {part.learner for part in has}
+    fixed = not isinstance(params.retrieve.weight, str)
+    return [
+        f"what {part.learner} learned does not fit tonight's embedder and is left out, so this is not published: "
+        "`ragkeep learn` learns it anew, `ragkeep releases list` shows what to promote without it"
+        for part in had
+        if part.learner not in kept and not (fixed and "weight" in part.retrieve)
+    ]
 
 
 def held_back(release: Release, event: dict[str, Any]) -> str:

@@ -28,7 +28,7 @@ from . import night, report
 from .graph import StageFailed, refused_for_the_moment, reproduce, stages
 from .lease import Lease, hold
 from .publish import prune_versions, recover, switch, withdraw
-from .unchanged import fingerprint, last_result, note, remember, unchanged_result
+from .unchanged import TRIAL, fingerprint, last_result, note, remember, unchanged_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +169,7 @@ def tonight(paths: Paths, params: Params, lease: Lease, *, began: float, force: 
 def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str], began: float) -> dict[str, Any]:
     live = champion(paths)
     ran = walk(paths, params, lease)
+    (paths.state / TRIAL).unlink(missing_ok=True)
     candidate = night.candidate(paths, params)
     same = night.same_as_champion(paths, candidate)
     try:
@@ -178,9 +179,10 @@ def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str],
             register(paths, params, candidate, Verdict("fail", (f"cannot judge: {error}",)))
         raise
     held = night.rolled_back(paths, candidate)
+    unlearned = night.unlearned(params, live, candidate)
     passed = verdict.verdict == "pass"
     release = live if same and live else register(paths, params, candidate, verdict)
-    published = passed and not same and held is None
+    published = passed and not same and held is None and not unlearned
     if published:
         publish_watched(paths, params, release, lease)
     stats = night.stage_stats(paths, ran)
@@ -191,7 +193,7 @@ def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str],
         "documents": night.document_counts(paths, live),
         "chunks": {"total": candidate.index.chunks, "embedded": stats.get("embed", {}).get("embedded", 0)},
         "scores": candidate.scores,
-        "reasons": [*verdict.reasons, *([night.held_back(release, held)] if held and passed else [])],
+        "reasons": [*verdict.reasons, *([night.held_back(release, held)] if held and passed else []), *unlearned],
         "seconds": round(time.monotonic() - began, 2),
     }
     if not passed:

@@ -21,6 +21,7 @@ from .embedders import load_embedder
 from .errors import ConfigError
 from .generators import open_generators
 from .generators.resilient import Record, Resilient
+from .learned import parts_of, verify_part
 from .live import LiveView
 from .ports import Embedder, Generator, Reranker, VectorStore
 from .releases import require_champion
@@ -162,9 +163,13 @@ def open_release(paths: Paths, params: Params, *, release: Release | None = None
 def load_release(paths: Paths, params: Params, release: Release, *, record: Record | None = None) -> Assistant:
     """Load a release's parts; `record` is told of every try of a generator.
 
-    Raises StoreError when its embedder is not the one that built its index.
+    Raises StoreError when its embedder is not the one that built its index, ModelError when weights it was learned with
+    are not those any more.
     """
     own = release_params(params, release)
+    for part in parts_of(release.serving.get("learned", [])):
+        if part.sha256:
+            verify_part(part, paths.cache)
     embedder = load_embedder(own.embed, paths.cache)
     store = open_store(own.index, paths)
     make_retriever(store, embedder, release.index)  # refuses an embedder that is not the index's

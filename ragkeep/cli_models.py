@@ -160,9 +160,11 @@ def models_promote(
     if not number:
         model = _named(paths, name)
         bound = [r.number for r in all_releases(paths) if (model["learner"], model["version"]) in _bound(r)]
-        if not bound:
-            raise ReleaseError(f"no release binds {name}: `ragkeep models list` shows what there is")
-        number = bound[0]
+        passed = [r.number for r in all_releases(paths) if r.number in bound and r.reason.startswith("pass")]
+        if not passed:
+            which = f"the gate refused those that bind {name}" if bound else f"no release binds {name}"
+            raise ReleaseError(f"{which}: `ragkeep releases promote N --force --reason ...` overrules it")
+        number = passed[0]
     with logs_to_stderr():
         release = room("flows.start").move(
             paths, params, "promote", number=number, reason=reason or "approved by a person"

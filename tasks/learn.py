@@ -13,7 +13,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from ragkeep.config import EmbedParams, Params, Paths, load_params
 from ragkeep.embedders import load_embedder, model_folder, query_fingerprint
 from ragkeep.embedders.two_towers import CARD
 from ragkeep.errors import ConfigError, IndexMissing
-from ragkeep.files import read_json, write_json
+from ragkeep.files import read_json, read_rows, write_json
 from ragkeep.learned import Part, base_of, effective, rows_of, tonight
 from ragkeep.models import packaged_minilm
 from ragkeep.ports import Embedder, VectorStore
+from ragkeep.route import route
 from ragkeep.stores import open_store
 from ragkeep.tables import iter_chunks, read_table
 from ragkeep.types import EmbeddedBatch, Fusion, IndexVersion, Legs, Query, Vectors, content_id, ids_digest
@@ -35,6 +36,8 @@ from tasks.lessons import Lesson, TrainingSet, read_set
 from tasks.shards import iter_shards
 from tasks.stage import progress, stage_main
 
+RUNGS = ("fusion", "query-tower", "both-towers")
+"""What can be measured end to end, and so be kept; a reranker is measured by benchmarks/learning alone."""
 _ALIAS = "learn"
 _BATCH = 512
 
@@ -49,6 +52,7 @@ class _Side:
     embedder: Embedder
     parts: tuple[Part, ...]
     weight: float
+    served: Fusion = field(default_factory=Fusion)
 
     def legs(self, lessons: Sequence[Lesson], vectors: Vectors | None = None) -> Mapping[str, Legs]:
         """Search both legs for lessons: lesson id -> Legs; see `tasks.learners.Base`."""
@@ -80,6 +84,11 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     lessons, params = read_set(paths.data / "trainset"), effective(params, paths.data, paths.cache)
     out = paths.root / "models" / "learned"
     write_json(out / "trainset.json", lessons.card)  # what models here were learned from, also where there are none
+    if unknown := [name for name in params.learn.ladder if name not in RUNGS]:
+        raise ConfigError(f"params.yaml: learn.ladder has {unknown[0]!r}; what can be promoted is {', '.join(RUNGS)}")
+    if params.retrieve.fusion != "convex":
+        _leave(paths, lessons, [], (), None, ("what is learned is measured with convex fusion, and params.yaml has rrf",))
+        return {"lessons": len(lessons.lessons), "kept": 0}
     if not lessons.of("train") or not lessons.of("select") or not lessons.of("report"):
         _leave(paths, lessons, [], (), None, ("there are too few lessons to learn from and to measure with",))
         return {"lessons": len(lessons.lessons), "kept": 0}
@@ -89,7 +98,7 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
         for name in params.learn.ladder:
             side, outcome = _rung(paths, name, side, lessons, out / name, params.learn.seed)
             tried.append(outcome)
-        gain, promote, reasons = _final(served, side, lessons)
+        gain, promote, reasons = _final(paths, served, side, lessons)
     _leave(paths, lessons, tried, side.parts if promote else (), gain, reasons)
     point = gain.overall["ndcg_at_10"].delta if gain else 0.0
     return {"lessons": len(lessons.lessons), "kept": sum(one.kept for one in tried), "gain": round(point, 4)}
@@ -102,7 +111,9 @@ def _served(paths: Paths, params: Params) -> _Side:
         raise IndexMissing("there is no index of tonight to learn on: run `ragkeep nightly` first")
     embedder = CachedEmbedder(load_embedder(params.embed, paths.cache), paths.cache)
     version = IndexVersion(**receipt)
-    return _Side(params, open_store(params.index, paths), version, embedder, tuple(tonight(paths.data)), fusion["weight"])
+    mix = Fusion(fusion["method"], fusion["weight"], fusion.get("code_weight"))
+    store = open_store(params.index, paths)
+    return _Side(params, store, version, embedder, tuple(tonight(paths.data)), mix.weight, mix)
 
 
 @contextmanager
@@ -117,8 +128,9 @@ def _versions(store: VectorStore) -> Iterator[None]:
 
 def _rung(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> tuple[_Side, Tried]:
     """Try one learner on top of what was kept so far; return the better side, and what came of it."""
+    seen = replace(lessons, lessons=tuple(lessons.of("train"))) if name == "fusion" else lessons  # it would read both
     try:
-        made = _learn(paths, name, side, lessons, out, seed)
+        made = _learn(paths, name, side, seen, out, seed)
     except NothingToLearn as error:
         return side, Tried(name, kept=False, reasons=(str(error),))
     other = _with(paths, side, made, lessons)
@@ -131,6 +143,9 @@ def _rung(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path,
 
 
 def _learn(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> Learned:
+    written = load_params(paths.params).retrieve
+    if name == "fusion" and (written.weight != "auto" or written.fusion != "convex"):
+        raise NothingToLearn("params.yaml fixes retrieve.weight or retrieve.fusion, and what is written there wins")
     base = Base(side.embedder, _model(side.params.embed, paths, questions=name == "query-tower"), side.legs)
     with _ticking(f"learn {name}") as tick:
         made = learner(name)(lessons, base, out, seed=seed, tick=tick)
@@ -138,7 +153,8 @@ def _learn(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path
         return made
     # the name it keeps for good: an embedder's fingerprint holds it, and so do cached vectors and parts above it
     folder = out / f"{made.learner}-{made.sha256[:12]}"
-    shutil.rmtree(folder, ignore_errors=True)
+    for old in out.glob(f"{made.learner}-*"):  # what is kept of earlier runs is kept elsewhere
+        shutil.rmtree(old)
     made.folder.rename(folder)
     write_json(folder / CARD, {**made.card, "passages": side.embedder.fingerprint})
     return replace(made, folder=folder)
@@ -226,19 +242,30 @@ def _chosen(base: _Side, new: _Side, lessons: TrainingSet) -> Gain:
     return crossfit(base.legs(chosen), new.legs(chosen), chosen, rules=_CHOICE, weights=weights)
 
 
-def _final(served: _Side, side: _Side, lessons: TrainingSet) -> tuple[Gain | None, bool, tuple[str, ...]]:
+def _final(paths: Paths, served: _Side, side: _Side, lessons: TrainingSet) -> tuple[Gain | None, bool, tuple[str, ...]]:
     """Take the figure: what is served against all that was kept, on lessons that chose nothing."""
     if side.parts == served.parts:
         return None, False, ("no rung gained anything: what is served stays",)
     asked = [*lessons.of("select"), *lessons.of("report")]
-    method = served.params.retrieve.fusion
-    now = Fusion("rrf" if method == "rrf" else "convex", served.weight)
-    fixed = any("weight" in part.retrieve for part in side.parts)
+    fixed = isinstance(side.params.retrieve.weight, float)
+    before, weight = _asked_before(paths), side.weight if fixed else None
+    rules = Rules(min_lessons=side.params.learn.min_measured, confidence=1 - 0.05 / (1 + before))
     gain = compare(
-        served.legs(asked), side.legs(asked), asked, base_fusion=now, weights=(None, side.weight if fixed else None)
+        served.legs(asked), side.legs(asked), asked, rules=rules, weights=(None, weight),
+        base_fusion=lambda lesson: served.served.on(route(lesson.question)),
+    )  # fmt: skip
+    judged = verdict(gain, rules=rules)
+    times = (
+        (f"these lessons judged {before} candidates before: the interval is at {rules.confidence:.1%}",) if before else ()
     )
-    judged = verdict(gain, rules=Rules(min_lessons=side.params.learn.min_measured))
-    return gain, judged.promote, judged.reasons
+    return gain, judged.promote, (*judged.reasons, *times)
+
+
+def _asked_before(paths: Paths) -> int:
+    """Count the candidates that lessons for the report judged since the last promotion: each look may be a lucky one."""
+    runs = [row for row in read_rows(paths.models / "history.jsonl") if row.get("gain")]
+    last = max((n for n, row in enumerate(runs) if row["published"]), default=-1)
+    return len(runs) - 1 - last
 
 
 def _model(embed: EmbedParams, paths: Paths, *, questions: bool) -> Path:

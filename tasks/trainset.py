@@ -2,8 +2,8 @@
 
 From the newest sealed part of the interaction log (learn.window records) comes data/trainset: lessons, the texts of
 the chunks they name, what was set aside and why, and a card. Too small a log makes an empty set that says so. A lesson
-is placed by the hashes of its question and documents, so that none ever moves from the report to training as the log
-grows. docs/learning-data.md tells the rules with their reasons.
+is placed by the hashes of its question and documents, so that none moves from the report to training as the log grows
+(one whose records leave the window is placed anew). docs/learning-data.md tells the rules with their reasons.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def _corrected(given: dict[str, _Given]) -> Iterator[dict[str, Any]]:
 def _voted(given: dict[str, _Given]) -> Iterator[dict[str, Any]]:
     by_question = defaultdict(list)
     for about in given.values():
-        score = sum(about.votes.values())
+        score = sum(about.votes.values()) if len(set(about.votes.values())) == 1 else 0  # people agree on it
         if about.usable and score:
             by_question[about.workspace, " ".join(about.question.casefold().split())].append((score, about))
     for answers in by_question.values():

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from evaluation.report_learned import render_learned
-from ragkeep.config import EmbedParams, IndexParams, LearnParams, Params, Paths, SourceParams
+from ragkeep.config import EmbedParams, IndexParams, LearnParams, Params, Paths, RetrieveParams, SourceParams
 from ragkeep.embedders import load_embedder
-from ragkeep.files import write_json
+from ragkeep.errors import ConfigError
+from ragkeep.files import append_row, write_json
 from ragkeep.learned import INPUT, Part, parts_of, rows_of
 from ragkeep.stores import open_store
 from ragkeep.tables import chunks_table
@@ -168,3 +169,34 @@ def test_what_is_live_stays_beside_what_is_new(tonight: Paths, found: dict[str, 
         ("query-tower", 1, "query-tower-1"),
         ("fusion", 0, ""),
     ]
+
+
+def test_what_cannot_be_measured_end_to_end_is_not_tried(tonight: Paths) -> None:
+    params = replace(PARAMS, learn=replace(PARAMS.learn, ladder=("fusion", "reranker")))
+    with pytest.raises(ConfigError, match=r"learn.ladder has 'reranker'; what can be promoted is fusion, query-tower"):
+        taught(tonight, lessons(), params)
+
+
+def test_a_weight_a_person_fixed_is_not_learned(tonight: Paths) -> None:
+    before = tonight.params.read_text()
+    tonight.params.write_text(before + "retrieve: {weight: 0.4}\n")
+    fixed = replace(PARAMS, retrieve=RetrieveParams(weight=0.4), learn=replace(PARAMS.learn, ladder=("fusion",)))
+    found = taught(tonight, lessons(), fixed)
+    tonight.params.write_text(before)
+    assert found["tried"][0]["reasons"] == [
+        "params.yaml fixes retrieve.weight or retrieve.fusion, and what is written there wins"
+    ]
+
+
+def test_each_candidate_that_the_report_judged_makes_the_next_one_prove_more(
+    tonight: Paths, found: dict[str, Any]
+) -> None:
+    gain = found["gain"]
+    history = tonight.models / "history.jsonl"
+    for published in (True, False, False):
+        append_row(history, {"gain": gain, "published": published})
+    again = taught(tonight, lessons())
+    history.unlink()
+    assert "these lessons judged 2 candidates before: the interval is at 98.3%" in again["reasons"]
+    low, first = (run["gain"]["overall"]["ndcg_at_10"]["ci"][0] for run in (again, found))
+    assert low < first
