@@ -16,6 +16,7 @@ import os
 import shutil
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -122,15 +123,16 @@ class OpenVINOEmbedder:
         if len(batches) == 1:
             out[batches[0]] = self._infer(_stack(rows, batches[0]))
             return
-        queue = self._queue()
-
-        def store(request: Any, where: list[int]) -> None:
-            out[where] = request.get_output_tensor().data
-
-        queue.set_callback(store)
+        bulk, depth = self._bulk_model()
+        under_way: deque[tuple[Any, list[int]]] = deque()
         for batch in batches:
-            queue.start_async({"ids": _stack(rows, batch)}, batch)
-        queue.wait_all()
+            # no callback and so no AsyncInferQueue: its thread still waits for the interpreter when `wait_all` is back,
+            # and whoever frees the model then holds the interpreter and waits for that thread, for ever
+            request = _finished(under_way, out) if len(under_way) == depth else bulk.create_infer_request()
+            request.start_async({"ids": _stack(rows, batch)})
+            under_way.append((request, batch))
+        while under_way:
+            _finished(under_way, out)
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         with self._loading:
@@ -154,14 +156,12 @@ class OpenVINOEmbedder:
         self._idle.append(request)
         return made
 
-    def _queue(self) -> Any:
-        """Requests for many batches: a queue has one callback, so that each call needs its own."""
-        import openvino as ov
-
+    def _bulk_model(self) -> tuple[Any, int]:
+        """The model compiled for many batches, and how many of them are under way at a time."""
         streams = min(_cores(), _MAX_STREAMS)
         with self._loading:
             self._bulk = self._bulk or self._compile(streams=streams)
-        return ov.AsyncInferQueue(self._bulk, streams + 1)
+        return self._bulk, streams + 1
 
     def _compile(self, *, streams: int) -> Any:
         # One thread a stream costs the fewest CPU-seconds a text; pinning would put two processes on one core.
@@ -210,6 +210,14 @@ class OpenVINOEmbedder:
     def _prompt_tag(self) -> str:
         prompts = self._encoder.prompts
         return "-p" + content_id(*(f"{k}={v}" for k, v in sorted(prompts.items())))[:8] if prompts else ""
+
+
+def _finished(under_way: deque[tuple[Any, list[int]]], out: Vectors) -> Any:
+    """Wait for the oldest request, store its rows, and return it to be used again."""
+    request, where = under_way.popleft()
+    request.wait()
+    out[where] = request.get_output_tensor().data
+    return request
 
 
 def equal_lengths(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:

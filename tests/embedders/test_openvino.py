@@ -156,3 +156,10 @@ def test_threads_that_share_it_get_their_own_vectors(minilm: OpenVINOEmbedder) -
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(partial(minilm.embed, role="query"), asked * 3))
     assert all(np.array_equal(one, other) for one, other in zip(alone * 3, together, strict=True))
+
+
+def test_a_model_that_is_freed_right_after_its_last_batch_hangs_nobody(tmp_path: Path) -> None:
+    """The runtime's callback threads want the interpreter; one who frees the model held it and waited for them."""
+    texts = [" ".join(["pump"] * n) for n in range(1, 13)]
+    for _ in range(5):
+        assert load_embedder(EmbedParams(precision="fp32"), tmp_path / "cache").embed(texts, role="passage").any()
