@@ -32,7 +32,7 @@ def place(make: Make, moto: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> 
 def client(service: str) -> Any:
     import boto3
 
-    return boto3.client(service, region_name="us-east-1")
+    return boto3.Session().client(service, region_name="us-east-1")
 
 
 def test_rows_are_uploaded_and_one_job_is_started(place: Place) -> None:

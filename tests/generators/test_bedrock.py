@@ -27,7 +27,7 @@ def there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Provider]
 
 
 def client(there: Provider) -> Any:
-    return boto3.client("bedrock-runtime", region_name=REGION, endpoint_url=there.url)
+    return boto3.Session().client("bedrock-runtime", region_name=REGION, endpoint_url=there.url)
 
 
 def test_boto3_reads_the_stand_in(there: Provider) -> None:
@@ -50,7 +50,8 @@ def test_what_is_sent_is_valid_by_amazons_own_model() -> None:
     asked = Request(asked.question, asked.hits, asked.messages + turns, asked.tools)
     body = payload(MODELS["bedrock"], asked, Sampling(100, 0.5, 0.9, 40, ("a", "b", "c", "d", "e", "\n")))
     shape = (
-        boto3.client("bedrock-runtime", region_name=REGION)
+        boto3.Session()
+        .client("bedrock-runtime", region_name=REGION)
         .meta.service_model.operation_model("ConverseStream")
         .input_shape
     )
@@ -86,7 +87,7 @@ def test_sagemaker_is_read_by_boto3_too(monkeypatch: pytest.MonkeyPatch, tmp_pat
     forget_aws(monkeypatch, tmp_path)
     log_in(monkeypatch, KEYS)
     with provider("sagemaker") as there:
-        asked = boto3.client("sagemaker-runtime", region_name=REGION, endpoint_url=there.url)
+        asked = boto3.Session().client("sagemaker-runtime", region_name=REGION, endpoint_url=there.url)
         body = b'{"messages": [], "max_tokens": 50}'
         said = asked.invoke_endpoint_with_response_stream(
             EndpointName=MODELS["sagemaker"], Body=body, ContentType="application/json"

@@ -62,7 +62,7 @@ def client(server: Server, name: str) -> Any:
     where = server.settings()
     url = where.get("AWS_ENDPOINT_URL") or where[f"AWS_ENDPOINT_URL_{name.upper()}"]
     keys = {"aws_access_key_id": where["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": where["AWS_SECRET_ACCESS_KEY"]}
-    return boto3.client(name, endpoint_url=url, region_name=where["AWS_DEFAULT_REGION"], **keys)
+    return boto3.Session().client(name, endpoint_url=url, region_name=where["AWS_DEFAULT_REGION"], **keys)
 
 
 def test_dynamodb_keeps_its_tables(tmp_path: Path) -> None:

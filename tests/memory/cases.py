@@ -52,7 +52,7 @@ def tier(backend: str, settings: Mapping[str, str], folder: Path, **given: objec
     ttl_s = names.pop("ttl_s", None)
     with setting(settings):
         if backend == "s3" and "bucket" not in given:
-            boto3.client("s3").create_bucket(Bucket=names["bucket"])
+            boto3.Session().client("s3").create_bucket(Bucket=names["bucket"])
         params = MemoryParams(**names)
         return BACKENDS[backend].open_tier(
             params=params, database=Database(folder / "memory.sqlite"), name=backend, ttl_s=ttl_s

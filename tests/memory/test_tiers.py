@@ -468,7 +468,7 @@ def test_a_journal_that_cannot_be_written_is_said_and_the_tiers_still_keep(
 
 def test_s3_forgets_earlier_versions_too(s3: dict[str, str], tmp_path: Path) -> None:
     with setting(s3):
-        client, bucket = boto3.client("s3"), new()
+        client, bucket = boto3.Session().client("s3"), new()
         client.create_bucket(Bucket=bucket)
         client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     cold = tier("s3", s3, tmp_path, bucket=bucket)

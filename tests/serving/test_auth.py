@@ -66,11 +66,11 @@ def own_key_in_the_header(_: Auth) -> str:
 
 
 Bad = Callable[[Auth], str]
-NOW = int(time.time())
+
 BAD: dict[str, Bad] = {
-    "expired": lambda _: f"Bearer {token(exp=NOW - 60)}",
-    "not yet valid": lambda _: f"Bearer {token(nbf=NOW + 600)}",
-    "issued in the future": lambda _: f"Bearer {token(iat=NOW + 600)}",
+    "expired": lambda _: f"Bearer {token(exp=int(time.time()) - 60)}",
+    "not yet valid": lambda _: f"Bearer {token(nbf=int(time.time()) + 600)}",
+    "issued in the future": lambda _: f"Bearer {token(iat=int(time.time()) + 600)}",
     "without an end": lambda _: f"Bearer {token(exp=None)}",
     "wrong audience": lambda _: f"Bearer {token(aud='other')}",
     "no audience": lambda _: f"Bearer {token(aud=None)}",

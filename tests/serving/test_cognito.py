@@ -15,7 +15,7 @@ from ragkeep.serving.params import AuthParams
 @pytest.fixture(scope="module")
 def cognito(moto: dict[str, str]) -> Any:
     keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": moto["AWS_DEFAULT_REGION"]}
-    return boto3.client("cognito-idp", endpoint_url=moto["AWS_ENDPOINT_URL"], **keys)
+    return boto3.Session().client("cognito-idp", endpoint_url=moto["AWS_ENDPOINT_URL"], **keys)
 
 
 @pytest.fixture(scope="module")
