@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragkeep.errors import ConfigError
-from ragkeep.fusion import fuse, ranking, tune_weight
+from ragkeep.fusion import dcg, fuse, ranking, tune_weight
 from ragkeep.types import Fusion, Legs, content_id
 
 from .compare import Paired
@@ -213,12 +213,8 @@ def _score(legs: Legs, gains: Mapping[str, float], fusion: Fusion) -> tuple[floa
     """nDCG@10 and the share of what has a gain that is among the first ten."""
     best = [legs.ids[n] for n in ranking(fuse(legs, fusion), _K)]
     got = np.array([gains.get(chunk, 0.0) for chunk in best])
-    ideal = _dcg(np.sort(np.array(list(gains.values()), float))[::-1][:_K])
-    return float(_dcg(got) / ideal), float(np.count_nonzero(got) / sum(g > 0 for g in gains.values()))
-
-
-def _dcg(gains: NDArray[np.float64]) -> float:
-    return float((gains / np.log2(np.arange(2, len(gains) + 2))).sum())
+    ideal = dcg(np.sort(np.array(list(gains.values()), float))[::-1][:_K])
+    return float(dcg(got) / ideal), float(np.count_nonzero(got) / sum(g > 0 for g in gains.values()))
 
 
 def _paired(

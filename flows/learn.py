@@ -21,9 +21,10 @@ from prefect.cache_policies import NO_CACHE
 
 from evaluation.gate import Verdict
 from ragkeep.config import Params, Paths, find_project, load_params
+from ragkeep.embedders import MODELS
 from ragkeep.errors import CannotJudge, LearnError
 from ragkeep.files import append_row, fsync_dir, read_json, read_rows, write_json
-from ragkeep.learned import Part, parts_of, rows_of, verify_part
+from ragkeep.learned import Part, parts_of, placed, rows_of, verify_part
 from ragkeep.learned import tonight as tonights_parts
 from ragkeep.releases import champion, history, read_release, require_champion
 from ragkeep.types import Release, content_id
@@ -160,10 +161,7 @@ def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     folder = paths.models / (Path(part.folder).name or f"{part.learner}-{sha[:12]}")
     if not (folder / "part.json").exists():
         _copy(paths.root / "models" / "learned" / part.folder if part.folder else None, folder)
-    embed, retrieve = (
-        {k: v.replace("{folder}", f"{{models}}/{folder.name}") if isinstance(v, str) else v for k, v in values.items()}
-        for values in (part.embed, part.retrieve)
-    )
+    embed, retrieve = (placed(values, f"{MODELS}/{folder.name}") for values in (part.embed, part.retrieve))
     part = replace(part, embed=embed, retrieve=retrieve, folder=folder.name)
     if part.sha256:
         verify_part(part, paths.cache)

@@ -5,8 +5,8 @@ Every step reads what the one before it wrote below `output` of finetune.yaml; a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,20 +24,9 @@ DryRun = Annotated[bool, typer.Option(help="Only check, and say what would be do
 HERE = Path("finetune.yaml")
 
 
-@contextmanager
-def _ticking(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Show progress; yields a function to call with how much is done, of how much."""
-    with room("tasks.stage").progress(label, 100) as advance:
-        shown = 0
-
-        def tick(done: int, total: int) -> None:
-            nonlocal shown
-            percent = 100 * done // max(total, 1)
-            if percent > shown:
-                advance(percent - shown)
-                shown = percent
-
-        yield tick
+def _ticking(label: str) -> AbstractContextManager[Callable[[int, int], None]]:
+    made: AbstractContextManager[Callable[[int, int], None]] = room("tasks.stage").ticking(label)
+    return made
 
 
 def _tell(result: dict[str, Any], *, json: bool, title: str, following: str) -> None:

@@ -110,12 +110,13 @@ def weight_curve(
 
 def _curve(legs: Legs, gains: Mapping[str, float], method: str, k: int) -> list[float]:
     gain = np.array([gains.get(id_, 0.0) for id_ in legs.ids])
-    ideal = _dcg(np.sort(np.array(list(gains.values()), float))[::-1][:k])
+    ideal = dcg(np.sort(np.array(list(gains.values()), float))[::-1][:k])
     if not ideal or not gain.any():
         return [0.0] * len(WEIGHTS)
     fusions = [Fusion("rrf" if method == "rrf" else "convex", weight) for weight in WEIGHTS]
-    return [float(_dcg(gain[ranking(fuse(legs, fusion), k)]) / ideal) for fusion in fusions]
+    return [float(dcg(gain[ranking(fuse(legs, fusion), k)]) / ideal) for fusion in fusions]
 
 
-def _dcg(gains: NDArray[np.float64]) -> float:
+def dcg(gains: NDArray[np.float64]) -> float:
+    """Discounted cumulative gain of gains in ranked order; the divisor of nDCG when they are sorted."""
     return float((gains / np.log2(np.arange(2, len(gains) + 2))).sum())

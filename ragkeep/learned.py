@@ -7,7 +7,7 @@ step back takes what was learned with it. params.yaml itself is never written.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,11 @@ def parts_of(rows: Sequence[dict[str, Any]]) -> list[Part]:
 def rows_of(parts: Sequence[Part]) -> list[dict[str, Any]]:
     """Write parts as JSON."""
     return [asdict(part) for part in parts]
+
+
+def placed(values: Mapping[str, Any], where: Path | str) -> dict[str, Any]:
+    """Put where the files are in place of "{folder}" in what a part changes."""
+    return {k: v.replace("{folder}", str(where)) if isinstance(v, str) else v for k, v in values.items()}
 
 
 def base_of(params: EmbedParams, cache: Path) -> str:

@@ -24,7 +24,7 @@ from ragkeep.embedders import load_embedder, model_folder, query_fingerprint
 from ragkeep.embedders.two_towers import CARD
 from ragkeep.errors import ConfigError, IndexMissing
 from ragkeep.files import read_json, read_rows, write_json
-from ragkeep.learned import Part, base_of, effective, rows_of, tonight
+from ragkeep.learned import Part, base_of, effective, placed, rows_of, tonight
 from ragkeep.models import packaged_minilm
 from ragkeep.ports import Embedder, VectorStore
 from ragkeep.route import route
@@ -34,7 +34,7 @@ from ragkeep.types import EmbeddedBatch, Fusion, IndexVersion, Legs, Query, Vect
 from tasks.learners import Base, Learned, NothingToLearn, learner
 from tasks.lessons import Lesson, TrainingSet, read_set
 from tasks.shards import iter_shards
-from tasks.stage import progress, stage_main
+from tasks.stage import progress, stage_main, ticking
 
 RUNGS = ("fusion", "query-tower", "both-towers")
 """What can be measured end to end, and so be kept; a reranker is measured by benchmarks/learning alone."""
@@ -147,7 +147,7 @@ def _learn(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path
     if name == "fusion" and (written.weight != "auto" or written.fusion != "convex"):
         raise NothingToLearn("params.yaml fixes retrieve.weight or retrieve.fusion, and what is written there wins")
     base = Base(side.embedder, _model(side.params.embed, paths, questions=name == "query-tower"), side.legs)
-    with _ticking(f"learn {name}") as tick:
+    with ticking(f"learn {name}") as tick:
         made = learner(name)(lessons, base, out, seed=seed, tick=tick)
     if made.folder is None:
         return made
@@ -181,8 +181,8 @@ def _with(paths: Paths, side: _Side, made: Learned, lessons: TrainingSet) -> _Si
         learner=made.learner, base=_beneath(paths, side, made), embed=changes, retrieve=made.retrieve,
         folder=str(made.folder or ""), sha256=made.sha256, trainset=lessons.sha,
     )  # fmt: skip
-    embed = replace(side.params.embed, **_filled(changes, made.folder))
-    retrieve = replace(side.params.retrieve, **_filled(made.retrieve, made.folder))
+    embed = replace(side.params.embed, **placed(changes, made.folder or ""))
+    retrieve = replace(side.params.retrieve, **placed(made.retrieve, made.folder or ""))
     side = replace(side, params=replace(side.params, embed=embed, retrieve=retrieve), parts=(*_left(side, made), part))
     if isinstance(retrieve.weight, float):
         side = replace(side, weight=retrieve.weight)
@@ -206,10 +206,6 @@ def _left(side: _Side, made: Learned) -> tuple[Part, ...]:
         return ()
     gone = {made.learner, "fusion"} if made.embed else {made.learner}
     return tuple(part for part in side.parts if part.learner not in gone)
-
-
-def _filled(values: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
-    return {k: v.replace("{folder}", str(folder)) if isinstance(v, str) else v for k, v in values.items()}
 
 
 def _build(paths: Paths, side: _Side) -> IndexVersion:
@@ -275,21 +271,6 @@ def _model(embed: EmbedParams, paths: Paths, *, questions: bool) -> Path:
     if embed.backend not in ("minilm", "openvino", "torch"):
         raise ConfigError(f"embed.backend {embed.backend} cannot be trained here: set learn.ladder to [fusion]")
     return model_folder((embed.query_model if questions else "") or embed.model, paths.cache)
-
-
-@contextmanager
-def _ticking(label: str) -> Iterator[Any]:
-    """Turn a learner's `tick(done, total)` into a progress bar."""
-    with progress(label, 1000) as advance:
-        at = 0
-
-        def tick(done: int, total: int) -> None:
-            nonlocal at
-            now = round(1000 * done / max(1, total))
-            advance(now - at)
-            at = now
-
-        yield tick
 
 
 def _leave(

@@ -110,6 +110,22 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
+def ticking(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show progress likewise; yields a function to call with how much is done, of how much."""
+    with progress(label, 100) as advance:
+        shown = 0
+
+        def tick(done: int, total: int) -> None:
+            nonlocal shown
+            percent = 100 * done // max(total, 1)
+            if percent > shown:
+                advance(percent - shown)
+                shown = percent
+
+        yield tick
+
+
+@contextmanager
 def _bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import (

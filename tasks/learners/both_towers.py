@@ -11,20 +11,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ragkeep.models import sha256
-from ragkeep.types import content_id
-
 from ..lessons import Lesson, TrainingSet
 from . import Base, Learned, NothingToLearn
-from .encoder import _WORDS, Tower, embed, load_tower, save_tower, torch_on_one_thread
+from .encoder import _WORDS, Tower, embed, load_tower, torch_on_one_thread
 from .query_tower import usable
-from .training import batches, contrast, false_negatives, fit, forget
+from .training import batches, contrast, false_negatives, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +60,12 @@ def learn_by(
     torch_on_one_thread()
     tower = load_tower(base.model)
     problem = _Problem(recipe, tower, chosen, lessons, base, seed)
-    key = content_id("both-towers", lessons.sha, sha256(tower.encoder.weights), repr(recipe), str(seed))
-    out.mkdir(parents=True, exist_ok=True)
-    trained, losses = fit(
-        problem.start, problem.loss, steps=len(problem.batches), rate=recipe.rate, out=out, key=key, tick=tick
+    folder, sha, card = train(
+        "both-towers", problem, lessons, base, out, count=len(chosen), seed=seed, began=began, tick=tick
     )
-    tower.weights |= problem.whole(trained)
-    save_tower(tower, out / "model")
-    forget(out)
-    card = {
-        "learner": "both-towers", "base": base.embedder.fingerprint, "training_set": lessons.sha,
-        "lessons": len(chosen), "seed": seed, "recipe": asdict(recipe), "curve": losses,
-        "cpu_s": round(time.process_time() - began, 1),
-    }  # fmt: skip
     return Learned(
-        "both-towers", out / "model", sha256(out / "model" / "model.safetensors"),
-        embed={"backend": "openvino", "model": "{folder}"}, reindex=True, card=card,
-    )  # fmt: skip
+        "both-towers", folder, sha, embed={"backend": "openvino", "model": "{folder}"}, reindex=True, card=card
+    )
 
 
 class _Problem:

@@ -14,19 +14,18 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ragkeep.models import sha256
-from ragkeep.types import Vectors, content_id
+from ragkeep.types import Vectors
 
 from ..lessons import Lesson, TrainingSet
 from . import Base, Learned, NothingToLearn
-from .encoder import _WORDS, Tower, embed, load_tower, save_tower, torch_on_one_thread
-from .training import batches, contrast, false_negatives, fit, forget
+from .encoder import _WORDS, Tower, embed, load_tower, torch_on_one_thread
+from .training import batches, contrast, false_negatives, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +67,10 @@ def learn_by(
     ids = sorted(lessons.texts)
     passages = base.embedder.embed([lessons.texts[i] for i in ids], role="passage")
     problem = _Problem(recipe, tower, chosen, ids, passages, base, [lessons.texts[i] for i in ids], seed)
-    key = content_id("query-tower", lessons.sha, sha256(tower.encoder.weights), repr(recipe), str(seed))
-    out.mkdir(parents=True, exist_ok=True)
-    trained, losses = fit(problem.start, problem.loss, steps=problem.steps, rate=recipe.rate, out=out, key=key, tick=tick)
-    tower.weights |= problem.whole(trained)
-    save_tower(tower, out / "model")
-    forget(out)
-    card = {
-        "learner": "query-tower", "base": base.embedder.fingerprint, "training_set": lessons.sha,
-        "lessons": len(chosen), "seed": seed, "recipe": asdict(recipe), "curve": losses,
-        "cpu_s": round(time.process_time() - began, 1),
-    }  # fmt: skip
-    return Learned(
-        "query-tower", out / "model", sha256(out / "model" / "model.safetensors"),
-        embed={"query_model": "{folder}"}, card=card,
-    )  # fmt: skip
+    folder, sha, card = train(
+        "query-tower", problem, lessons, base, out, count=len(chosen), seed=seed, began=began, tick=tick
+    )
+    return Learned("query-tower", folder, sha, embed={"query_model": "{folder}"}, card=card)
 
 
 def usable(lessons: TrainingSet, most: int) -> list[Lesson]:
@@ -115,8 +103,7 @@ class _Problem:
         questions = [one.question for one in chosen]
         self.batches = batches([(q,) for q in questions], recipe.batch, epochs=recipe.epochs, seed=seed)
         self.batches = self.batches[: recipe.steps]
-        self.steps = len(self.batches)
-        drawn = np.random.default_rng((seed, 1)).integers(0, len(texts), (self.steps, recipe.pieces))
+        drawn = np.random.default_rng((seed, 1)).integers(0, len(texts), (len(self.batches), recipe.pieces))
         self.drawn = drawn.reshape(-1).tolist()
         pieces = [piece(texts[n], at) for at, n in enumerate(self.drawn)]
         rows = tower.tokenize([*questions, *pieces], "query", recipe.max_tokens)

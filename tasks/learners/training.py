@@ -9,16 +9,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ragkeep.files import fsync_dir, fsync_file
-from ragkeep.types import Vectors
+from ragkeep.models import sha256
+from ragkeep.types import Vectors, content_id
 
-from .encoder import torch_on_one_thread
+from ..lessons import TrainingSet
+from . import Base
+from .encoder import Tower, save_tower, torch_on_one_thread
 
 CHECKPOINT_S = 45.0
 """Seconds between checkpoints: one of 90 million numbers takes about one to write."""
@@ -117,6 +121,54 @@ def fit(
             _write_checkpoint(out / _CHECKPOINT, key, losses, weights, moments)
             saved = time.monotonic()
     return {n: w.detach() for n, w in weights.items()}, losses
+
+
+class Problem(Protocol):
+    """What a tower is trained on: the tensors to begin with, the loss of each batch, and how the rest is filled in."""
+
+    recipe: Any
+    tower: Tower
+    batches: list[list[int]]
+    start: dict[str, Any]
+
+    def loss(self, step: int, weights: Any) -> Any:
+        """See `fit`."""
+        ...
+
+    def whole(self, trained: Any) -> dict[str, Any]:
+        """Return the trained tensors in their full shapes."""
+        ...
+
+
+def train(
+    name: str,
+    problem: Problem,
+    lessons: TrainingSet,
+    base: Base,
+    out: Path,
+    *,
+    count: int,
+    seed: int,
+    began: float,
+    tick: Callable[[int, int], None],
+) -> tuple[Path, str, dict[str, Any]]:
+    """Train a tower into `out/model`; return the folder, its weights' sha256 and the card.
+
+    `count` is how many lessons were read, `began` the start on `time.process_time`.
+    """
+    recipe, tower = problem.recipe, problem.tower
+    key = content_id(name, lessons.sha, sha256(tower.encoder.weights), repr(recipe), str(seed))
+    out.mkdir(parents=True, exist_ok=True)
+    steps = len(problem.batches)
+    trained, losses = fit(problem.start, problem.loss, steps=steps, rate=recipe.rate, out=out, key=key, tick=tick)
+    tower.weights |= problem.whole(trained)
+    save_tower(tower, out / "model")
+    forget(out)
+    card = {
+        "learner": name, "base": base.embedder.fingerprint, "training_set": lessons.sha, "lessons": count, "seed": seed,
+        "recipe": asdict(recipe), "curve": losses, "cpu_s": round(time.process_time() - began, 1),
+    }  # fmt: skip
+    return out / "model", sha256(out / "model" / "model.safetensors"), card
 
 
 def forget(out: Path) -> None:
