@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,8 @@ from infra.local import redis as redis_starter
 from infra.local import s3 as s3_starter
 from infra.local.opensearch.client import Access
 from tests import services
+
+LEADING = ("RAGKEEP_", "AWS_", "MLFLOW_TRACKING_", "PREFECT_")
 
 settings.register_profile("steady", deadline=None)  # how long an example takes says how busy the machine is
 settings.load_profile("steady")
@@ -34,6 +37,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         services.stop_all()
+
+
+@pytest.fixture(autouse=True)
+def _no_variable_left_behind() -> Iterator[None]:
+    """A variable that says where something is, left behind by one test, sends the next one there."""
+
+    def leading() -> dict[str, str]:
+        return {k: v for k, v in os.environ.items() if k.startswith(LEADING) and k != services.SESSION}
+
+    before = leading()
+    yield
+    assert leading() == before
 
 
 @pytest.fixture(scope="session")

@@ -112,8 +112,10 @@ def _opened(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")  # we have a queue, and want to know of failures
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    mlflow = importlib.import_module("mlflow")
+    mlflow, named = importlib.import_module("mlflow"), os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
+    if named is None:  # it set the variable too, and all else here that asks MLflow would go where traces go
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
     mlflow.set_experiment(EXPERIMENT)
     return mlflow
 
