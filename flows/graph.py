@@ -74,6 +74,8 @@ def reproduce(root: Path, state: Path, stage: str, *, force: bool = False) -> bo
         except BaseException:
             kill_stage(stage)
             raise
+        finally:
+            del os.environ[NIGHT_PID]
 
 
 def _failure(stage: str, said: dict[str, Any] | None, error: BaseException) -> BaseException:

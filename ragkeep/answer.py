@@ -72,35 +72,38 @@ async def respond(asked: Asked, assistant: Assistant, *, cache: AnswerCache | No
     """
     clock = _Clock()
     searched, blocked = standalone(asked.question, asked.history), assistant.answer.blocked
+    worded = assistant.glossary.apply(searched)
+    told = tuple(f"glossary:{entry}" for entry in assistant.glossary.used(searched))
     with span("guard") as here:
-        why = guard.refusal(asked.question, blocked) or guard.refusal(searched, blocked)  # a follow-up leans on more
+        said = (asked.question, searched, worded)  # a follow-up leans on more, and a word may stand for another
+        why = next(filter(None, (guard.refusal(text, blocked) for text in said)), None)
         here.set(refused=why is not None)
     if why is not None:
         yield Answer(why, (), abstained=True, reason=why, release=str(assistant.release.number))
         return
 
-    vector = await assistant.embed_query(searched)
+    vector = await assistant.embed_query(worded)
     key = assistant.cache_key(asked)
-    known = _remembered(cache, key, searched, vector) if cache is not None else None
+    known = _remembered(cache, key, worded, vector) if cache is not None else None
     if known is not None:
         yield Sources(known.sources)
         yield known.text
-        yield replace(known, searched=searched, usage=Usage(), flags=("cached",), timings_ms=clock.stop("cache"))
+        yield replace(known, searched=searched, usage=Usage(), flags=("cached", *told), timings_ms=clock.stop("cache"))
         return
     clock.lap("embed")
 
-    found = await assistant.retrieve(searched, vector, asked)
+    found = await assistant.retrieve(worded, vector, asked)
     clock.lap("retrieve")
-    best, flag = await rerank(searched, found, assistant.reranker, assistant.retrieval.rerank)
+    best, flag = await rerank(worded, found, assistant.reranker, assistant.retrieval.rerank)
     clock.lap("rerank")
 
     params = assistant.answer if asked.sampling is None else assistant.answer.drawn(asked.sampling)
     generator = assistant.generator_named(asked.model)
     history = prompts.recent(asked.history, params.history_tokens)
     sources = prompts.fit(best, params.context_tokens)
-    yield Sources(sources, Request(searched, sources, prompts.messages(searched, sources, history)))
+    yield Sources(sources, Request(worded, sources, prompts.messages(worded, sources, history)))
     abilities = assistant.abilities(asked)
-    written = write(searched, sources, generator, params=params, history=history, abilities=abilities)
+    written = write(worded, sources, generator, params=params, history=history, abilities=abilities)
     async with aclosing(written) as parts:
         async for part in parts:
             if isinstance(part, str):
@@ -109,11 +112,11 @@ async def respond(asked: Asked, assistant: Assistant, *, cache: AnswerCache | No
                 continue
             made = replace(
                 part, hits=_shown(part.sources, found), searched=searched, release=str(assistant.release.number),
-                route=route(searched),
-                flags=tuple(filter(None, (flag, *part.flags))), timings_ms=clock.stop("generate"),
+                route=route(worded),
+                flags=tuple(filter(None, (flag, *told, *part.flags))), timings_ms=clock.stop("generate"),
             )  # fmt: skip
             if cache is not None:
-                cache.keep(key, searched, vector, made)
+                cache.keep(key, worded, vector, made)
             yield made
 
 

@@ -183,12 +183,16 @@ class CacheParams:
 
 @dataclass(frozen=True, slots=True)
 class RetrieveParams:
-    """How a question finds chunks. `weight` "auto" is tuned on the dev questions each night."""
+    """How a question finds chunks. `weight` "auto" is tuned on the dev questions each night.
+
+    `glossary` says what words of questions stand for in the documents; `ragkeep learn` adds those it learned.
+    """
 
     k: int = 10
     candidates: int = 100
     fusion: Literal["convex", "rrf"] = "convex"
     weight: float | Literal["auto"] = "auto"
+    glossary: dict[str, str] = field(default_factory=dict)
     rerank: RerankParams = RerankParams()
 
 
@@ -328,7 +332,7 @@ class LearnParams:
     max_question_chars: int = 2000
     exclude: tuple[str, ...] = ()
     trust: tuple[str, ...] = ()
-    ladder: tuple[str, ...] = ("fusion", "query-tower", "both-towers")
+    ladder: tuple[str, ...] = ("fusion", "glossary", "query-tower", "both-towers")
     min_measured: int = 100
     seed: int = 7
 

@@ -28,8 +28,9 @@ class Part:
     """One thing that was learned, by one learner.
 
     `embed` and `retrieve` are what it changes in these sections of params.yaml; `base` is the fingerprint of what
-    embedded when it was learned: on anything else it is worth nothing. `folder`, under the models' folder, holds its
-    card, and its weights where there are any, with their `sha256`; `version` is its number in the registry.
+    embedded when it was learned: on anything else it is worth nothing ("": it is for any). `folder`, under the models'
+    folder, holds its card, and its weights where there are any, with their `sha256`; `version` is its number in the
+    registry.
     """
 
     learner: str
@@ -75,15 +76,21 @@ def apply(params: Params, parts: Sequence[Part], cache: Path) -> tuple[Params, l
             log.warning("what %s learned is left out: %s; `ragkeep learn` learns it anew", part.learner, reason)
             continue
         embed = parse(EmbedParams, asdict(params.embed) | part.embed, f"learned by {part.learner}: embed")
-        retrieve = parse(RetrieveParams, asdict(params.retrieve) | part.retrieve, f"learned by {part.learner}: retrieve")
-        params = replace(params, embed=embed, retrieve=retrieve)
+        params = replace(params, embed=embed, retrieve=retrieving(params.retrieve, part))
         kept.append(part)
     return params, kept
 
 
+def retrieving(params: RetrieveParams, part: Part) -> RetrieveParams:
+    """Put a part into the section retrieve; a word that params has in its glossary keeps what a person wrote."""
+    changes = asdict(params) | part.retrieve
+    changes["glossary"] = part.retrieve.get("glossary", {}) | params.glossary
+    return parse(RetrieveParams, changes, f"learned by {part.learner}: retrieve")
+
+
 def _unfit(params: Params, part: Part, cache: Path) -> str:
     now = base_of(params.embed, cache)
-    if part.base != now:
+    if part.base and part.base != now:
         return f"it is for {part.base}, and {now} embeds now"
     if "weight" in part.retrieve and not isinstance(params.retrieve.weight, str):
         return "retrieve.weight is fixed in params.yaml"

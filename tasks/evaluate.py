@@ -27,6 +27,7 @@ from ragkeep.embedders import load_embedder
 from ragkeep.errors import IndexMissing
 from ragkeep.files import read_json, write_json, write_rows
 from ragkeep.generators import open_generators
+from ragkeep.glossary import Glossary
 from ragkeep.learned import effective
 from ragkeep.ports import Embedder, Generator, VectorStore
 from ragkeep.rerank import open_reranker
@@ -115,7 +116,8 @@ def _open(paths: Paths, params: Params, version: IndexVersion, resolver: Resolve
 def _tune(paths: Paths, bench: _Bench, dev: Sequence[Resolved]) -> Tuned:
     retrieve = bench.params.retrieve
     answerable = [r for r in dev if r.question.answerable]
-    texts = {r.question.id: (r.question.text, r.question.workspace) for r in answerable}
+    put = Glossary(retrieve.glossary).apply
+    texts = {r.question.id: (put(r.question.text), r.question.workspace) for r in answerable}
     legs = all_legs(bench.store, bench.embedder, bench.version, texts, retrieve.candidates)
     places = chunk_places(paths.data / "chunks", answerable)
     return tune(golden_curves(legs, answerable, places, retrieve.fusion), retrieve)
@@ -135,7 +137,7 @@ def _ask(bench: _Bench, mix: Fusion, test: Sequence[Resolved]) -> dict[str, list
     retrievers = {
         workspace: make_retriever(
             bench.store, bench.embedder, bench.version, k=depth, workspace=workspace, fusion=mix,
-            candidates=bench.params.retrieve.candidates,
+            candidates=bench.params.retrieve.candidates, glossary=bench.params.retrieve.glossary,
         )
         for workspace in sorted({r.question.workspace for r in test})
     }  # fmt: skip
@@ -146,11 +148,13 @@ def _answer(bench: _Bench, test: Sequence[Resolved], hits: dict[str, list[Hit]])
     """Answer every test question from the hits a user's answer would rest on."""
     answers = {}
     k, params = bench.params.retrieve.k, bench.params.answer
+    put = Glossary(bench.params.retrieve.glossary).apply
     second = (open_reranker(bench.params.retrieve.rerank), bench.params.retrieve.rerank)
     with progress("answers", len(test)) as advance:
         for r in test:
             retrieve = partial(_given, hits[r.question.id][:k])
-            answers[r.question.id] = answer_sync(r.question.text, retrieve, bench.generator, params=params, second=second)
+            worded = put(r.question.text)
+            answers[r.question.id] = answer_sync(worded, retrieve, bench.generator, params=params, second=second)
             advance(1)
     return answers
 

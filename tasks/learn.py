@@ -24,6 +24,7 @@ from ragkeep.embedders import load_embedder, model_folder, query_fingerprint
 from ragkeep.embedders.two_towers import CARD
 from ragkeep.errors import ConfigError, IndexMissing
 from ragkeep.files import read_json, read_rows, write_json
+from ragkeep.glossary import Glossary
 from ragkeep.learned import Part, base_of, effective, placed, rows_of, tonight
 from ragkeep.models import packaged_minilm
 from ragkeep.ports import Embedder, VectorStore
@@ -36,7 +37,7 @@ from tasks.lessons import Lesson, TrainingSet, read_set
 from tasks.shards import iter_shards
 from tasks.stage import progress, stage_main, ticking
 
-RUNGS = ("fusion", "query-tower", "both-towers")
+RUNGS = ("fusion", "glossary", "query-tower", "both-towers")
 """What can be measured end to end, and so be kept; a reranker is measured by benchmarks/learning alone."""
 _ALIAS = "learn"
 _BATCH = 512
@@ -54,8 +55,22 @@ class _Side:
     weight: float
     served: Fusion = field(default_factory=Fusion)
 
+    def worded(self, lessons: Sequence[Lesson]) -> list[Lesson]:
+        """Put lessons' questions as this side searches for them."""
+        put = Glossary(self.params.retrieve.glossary).apply
+        return [replace(lesson, question=put(lesson.question)) for lesson in lessons]
+
+    def worded_set(self, lessons: TrainingSet) -> TrainingSet:
+        """Put all of a training set's questions so; it is another set then, with a hash of its own."""
+        words = self.params.retrieve.glossary
+        if not words:
+            return lessons
+        card = lessons.card | {"sha": content_id(lessons.sha, repr(sorted(words.items())))}
+        return replace(lessons, lessons=tuple(self.worded(lessons.lessons)), card=card)
+
     def legs(self, lessons: Sequence[Lesson], vectors: Vectors | None = None) -> Mapping[str, Legs]:
         """Search both legs for lessons: lesson id -> Legs; see `tasks.learners.Base`."""
+        lessons = self.worded(lessons)
         if vectors is None:
             vectors = self.embedder.embed([lesson.question for lesson in lessons], role="query")
         deep = self.params.retrieve.candidates
@@ -139,14 +154,17 @@ def _rung(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path,
     outcome = Tried(name, kept=judged.promote, reasons=judged.reasons, gain=gain.as_json(), card=made.card)
     if not judged.promote:
         return side, outcome
-    return (_mixed_anew(paths, other, lessons, out, seed) if made.embed else other), outcome
+    return (other if "weight" in made.retrieve else _mixed_anew(paths, other, lessons, out, seed)), outcome
 
 
 def _learn(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> Learned:
     written = load_params(paths.params).retrieve
     if name == "fusion" and (written.weight != "auto" or written.fusion != "convex"):
         raise NothingToLearn("params.yaml fixes retrieve.weight or retrieve.fusion, and what is written there wins")
-    base = Base(side.embedder, _model(side.params.embed, paths, questions=name == "query-tower"), side.legs)
+    if name != "glossary":  # which is about what people say, not about what an earlier glossary made of it
+        lessons = side.worded_set(lessons)
+    plain = replace(side, params=replace(side.params, retrieve=replace(side.params.retrieve, glossary={})))
+    base = Base(side.embedder, _model(side.params.embed, paths, questions=name == "query-tower"), plain.legs)
     with ticking(f"learn {name}") as tick:
         made = learner(name)(lessons, base, out, seed=seed, tick=tick)
     if made.folder is None:
@@ -182,7 +200,10 @@ def _with(paths: Paths, side: _Side, made: Learned, lessons: TrainingSet) -> _Si
         folder=str(made.folder or ""), sha256=made.sha256, trainset=lessons.sha,
     )  # fmt: skip
     embed = replace(side.params.embed, **placed(changes, made.folder or ""))
+    written = load_params(paths.params).retrieve.glossary
     retrieve = replace(side.params.retrieve, **placed(made.retrieve, made.folder or ""))
+    if "glossary" in made.retrieve:
+        retrieve = replace(retrieve, glossary=made.retrieve["glossary"] | written)
     side = replace(side, params=replace(side.params, embed=embed, retrieve=retrieve), parts=(*_left(side, made), part))
     if isinstance(retrieve.weight, float):
         side = replace(side, weight=retrieve.weight)
@@ -194,18 +215,18 @@ def _with(paths: Paths, side: _Side, made: Learned, lessons: TrainingSet) -> _Si
 
 
 def _beneath(paths: Paths, side: _Side, made: Learned) -> str:
-    """Name the embedder that a part will stand on once the parts it replaces are gone."""
+    """Name the embedder that a part will stand on once the parts it replaces are gone; words stand on none."""
+    if "glossary" in made.retrieve:
+        return ""
     if made.reindex:
         return base_of(load_params(paths.params).embed, paths.cache)
     return side.embedder.fingerprint if made.embed else query_fingerprint(side.embedder)
 
 
 def _left(side: _Side, made: Learned) -> tuple[Part, ...]:
-    """Which parts stay beside a new one: none of its kind, and none that was learned for other vectors."""
-    if made.reindex:
-        return ()
-    gone = {made.learner, "fusion"} if made.embed else {made.learner}
-    return tuple(part for part in side.parts if part.learner not in gone)
+    """Which parts stay beside a new one: none of its kind, and none that was learned for other vectors or words."""
+    gone = {made.learner} if "weight" in made.retrieve else {made.learner, "fusion"}
+    return tuple(p for p in side.parts if p.learner not in gone and not (made.reindex and p.base))
 
 
 def _build(paths: Paths, side: _Side) -> IndexVersion:

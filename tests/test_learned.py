@@ -58,6 +58,14 @@ def test_what_a_person_wrote_comes_first(cache: Path, base: str) -> None:
     assert apply(PARAMS, [second], cache)[0].retrieve.rerank.backend == "overlap"
 
 
+def test_a_learned_glossary_fits_any_embedder_and_leaves_a_persons_entries_as_they_are(cache: Path) -> None:
+    part = Part("glossary", "", retrieve={"glossary": {"zorbl": "pump", "quindle": "valve"}})
+    own = replace(PARAMS, retrieve=RetrieveParams(glossary={"zorbl": "water pump"}))
+    params, kept = apply(own, [part], cache)
+    assert params.retrieve.glossary == {"zorbl": "water pump", "quindle": "valve"}
+    assert kept == [part]
+
+
 def test_changed_weights_are_left_out(cache: Path, base: str, caplog: pytest.LogCaptureFixture) -> None:
     params = learned(cache, base)
     part = Part("query-tower", base, embed={"query_model": params.query_model}, folder="query-tower-1", sha256="0" * 64)

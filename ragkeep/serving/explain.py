@@ -7,6 +7,7 @@ from typing import Any
 
 from ..config import Paths
 from ..errors import NotFound, ReleaseError
+from ..glossary import Glossary
 from ..releases import read_release
 from ..types import Interaction
 
@@ -23,7 +24,14 @@ def explain_answer(paths: Paths, found: list[Interaction]) -> dict[str, Any]:
     return {
         "answer_id": about.answer, "at": about.at, "workspace": about.workspace, "session": about.session,
         "user": about.user, "release": about.release, **about.payload,
-        "release_details": release, "feedback": [
+        "release_details": release, "glossary": _words(about, release), "feedback": [
             {"at": one.at, "kind": one.kind, "user": one.user, **one.payload} for one in found if one.kind != "answer"
         ],
     }  # fmt: skip
+
+
+def _words(about: Interaction, release: dict[str, Any] | None) -> list[str]:
+    """Which words of the question were put as the documents say them, as "word=meaning"."""
+    words = (release["serving"].get("retrieve") or {}).get("glossary") if release else None
+    asked = about.payload.get("rewritten") or about.payload.get("question") or ""
+    return list(Glossary(words or {}).used(asked))

@@ -132,7 +132,8 @@ async def search(request: Request, body: SearchBody, who: Reader) -> dict[str, A
     await server.admit(who, body.workspace)
     began = time.perf_counter()
     assistant = server.champion.assistant
-    vector = await assistant.embed_query(body.query)
+    worded = assistant.glossary.apply(body.query)
+    vector = await assistant.embed_query(worded)
     k = max(3 * body.k, 20) if body.mmr else body.k
     asked = Asked(
         body.query,
@@ -141,7 +142,7 @@ async def search(request: Request, body: SearchBody, who: Reader) -> dict[str, A
         k=k,
         filters={str(name): value for name, value in body.filters.items()},
     )
-    hits = await assistant.retrieve(body.query, vector, asked)
+    hits = await assistant.retrieve(worded, vector, asked)
     if body.mmr:
         hits = await asyncio.to_thread(diverse, hits, assistant.embedder, body.k)
     return {

@@ -21,6 +21,7 @@ from ..lessons import Lesson, TrainingSet
 
 LADDER = {
     "fusion": "tasks.learners.fusion:learn",
+    "glossary": "tasks.learners.glossary:learn",
     "query-tower": "tasks.learners.query_tower:learn",
     "both-towers": "tasks.learners.both_towers:learn",
     "reranker": "tasks.learners.reranker:learn",

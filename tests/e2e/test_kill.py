@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from tests.e2e.kill_points import survive
+from tests.sizes import sizes
 
 
-def test_killed_at_25_points_the_next_run_ends_in_the_same_bytes(tmp_path: Path) -> None:
-    results = list(survive(tmp_path, 25))
-    assert len(results) == 25
+@sizes(10, 25)
+def test_killed_anywhere_the_next_run_ends_in_the_same_bytes(tmp_path: Path, size: int) -> None:
+    results = list(survive(tmp_path, size))
+    assert len(results) == size
     assert [at for at, ok in results if not ok] == []

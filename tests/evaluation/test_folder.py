@@ -94,7 +94,8 @@ def test_bm25_on_scifact_is_that_of_the_literature(paths: Paths) -> None:
     assert found["ndcg_at_10"] == pytest.approx(0.679, abs=0.015)
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # five CPU-minutes of embedding; that vectors are the model's is tested in tests/embedders
+@pytest.mark.timeout(3600)
 def test_scifact_scores_are_those_of_the_literature(paths: Paths) -> None:
     made = Params(sources=(SourceParams("docs", "."),), embed=EmbedParams(precision="fp32"))
     scores = {

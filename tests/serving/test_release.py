@@ -4,18 +4,19 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+from ragkeep.config import load_params
 from ragkeep.errors import IndexMissing, ModelError, ProviderAway, RagkeepError, StoreError
-from ragkeep.releases import point, pointer, save_release
+from ragkeep.releases import point, pointer, read_release, save_release
 from ragkeep.serving.follow import passing
 from ragkeep.serving.run import Rejecting
 from tests.serving.conftest import Served, serve
-from tests.serving.published import DOCUMENTS, project, promote, publish
+from tests.serving.published import DOCUMENTS, project, promote, publish, serving_of
 from tests.sizes import sizes
 
 NEW = {**DOCUMENTS, "manual/pumps.md": "# Pumps\n\nPumps are serviced monthly by the owner.\n"}
@@ -37,6 +38,25 @@ def test_a_promotion_is_followed_without_a_restart(served: Served, client: httpx
     found = client.post("/v1/chat", json=ASK).json()
     assert "monthly" in found["text"]
     assert found["release"] == "2"
+
+
+def test_a_release_answers_in_the_words_of_its_glossary_and_says_so(served: Served, client: httpx.Client) -> None:
+    asked = {"message": "How often are gatoraqs serviced?", "stream": False}
+    assert client.post("/v1/chat", json=asked).json()["abstained"]
+    params = load_params(served.paths.params)
+    words = asdict(params.retrieve) | {"glossary": {"gatoraq": "pumps"}}
+    release = replace(
+        read_release(served.paths, 1), number=2, sha="with words", serving={**serving_of(params), "retrieve": words}
+    )
+    save_release(served.paths, release)
+    promote(served.paths, 2)
+    until(lambda: served.app.state.server.champion.number == 2)
+    found = client.post("/v1/chat", json=asked).json()
+    assert "yearly" in found["text"]
+    assert "glossary:gatoraqs=pumps" in found["flags"]
+    assert client.get(f"/v1/answers/{found['answer_id']}").json()["glossary"] == ["gatoraqs=pumps"]
+    hits = client.post("/v1/search", json={"query": "gatoraq"}).json()["hits"]
+    assert "Pumps" in hits[0]["text"]
 
 
 @sizes(8, 100, slow=False)

@@ -201,7 +201,7 @@ def test_a_killed_worker_changes_no_byte(corpora: tuple[Corpus, Corpus], cluster
     ("backend", "message"),
     [
         ("broken", "embed: weights.safetensors is cut short: fetch the model again"),
-        ("other", "hash-32 and not with hash-64"),
+        pytest.param("other", "hash-32 and not with hash-64", marks=pytest.mark.soak),
     ],
 )
 def test_what_is_wrong_with_a_workers_embedder_is_one_line(

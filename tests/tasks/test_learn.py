@@ -110,6 +110,18 @@ def test_what_the_words_stand_for_is_learned_proven_and_kept(tonight: Paths, fou
     assert open_store(PARAMS.index, tonight).versions("learn") == []
 
 
+def test_a_glossary_that_gained_is_what_the_next_rung_builds_on(tonight: Paths) -> None:
+    both = replace(PARAMS, learn=replace(PARAMS.learn, ladder=("glossary", "query-tower")))
+    found = taught(tonight, lessons(), both)
+    first = found["tried"][0]
+    assert (first["learner"], first["kept"]) == ("glossary", True)
+    (part,) = [part for part in parts_of(found["parts"]) if part.learner == "glossary"]
+    assert (part.base, part.folder) == ("", "")
+    learned = part.retrieve["glossary"]
+    assert {word: learned.get(word) for word in JARGON.values()} == {word: thing for thing, word in JARGON.items()}
+    assert found["gain"]["overall"]["ndcg_at_10"]["ci"][0] > 0.05
+
+
 def test_its_page_says_what_and_that_it_was_simulated(found: dict[str, Any]) -> None:
     page = render_learned(found, {"verdict": "promoted", "reasons": ["a < b"]}, title="t", at="2026-01-01T00:00")
     assert "Simulated" in page
@@ -173,7 +185,9 @@ def test_what_is_live_stays_beside_what_is_new(tonight: Paths, found: dict[str, 
 
 def test_what_cannot_be_measured_end_to_end_is_not_tried(tonight: Paths) -> None:
     params = replace(PARAMS, learn=replace(PARAMS.learn, ladder=("fusion", "reranker")))
-    with pytest.raises(ConfigError, match=r"learn.ladder has 'reranker'; what can be promoted is fusion, query-tower"):
+    with pytest.raises(
+        ConfigError, match=r"learn.ladder has 'reranker'; what can be promoted is fusion, glossary, query-tower"
+    ):
         taught(tonight, lessons(), params)
 
 
