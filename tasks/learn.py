@@ -17,34 +17,40 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evaluation.gain import Gain, Rules, compare, crossfit, verdict
+from evaluation.gain import Gain, Rules, Verdict, compare, crossfit, verdict
 from evaluation.vectors import CachedEmbedder
-from ragkeep.config import EmbedParams, Params, Paths, load_params
+from ragkeep.config import EmbedParams, Params, Paths, RerankParams, RetrieveParams, load_params, parse
 from ragkeep.embedders import load_embedder, model_folder, query_fingerprint
 from ragkeep.embedders.two_towers import CARD
 from ragkeep.errors import ConfigError, IndexMissing
 from ragkeep.files import read_json, read_rows, write_json
 from ragkeep.learned import Part, base_of, effective, placed, rows_of, tonight
 from ragkeep.models import packaged_minilm
-from ragkeep.ports import Embedder, VectorStore
+from ragkeep.ports import Embedder, Reranker, VectorStore
+from ragkeep.rerank import open_reranker
 from ragkeep.route import route
 from ragkeep.stores import open_store
 from ragkeep.tables import iter_chunks, read_table
 from ragkeep.types import EmbeddedBatch, Fusion, IndexVersion, Legs, Query, Vectors, content_id, ids_digest
 from tasks.learners import Base, Learned, NothingToLearn, learner
 from tasks.lessons import Lesson, TrainingSet, read_set
+from tasks.second_look import SecondLook, chunk_texts, reachable
 from tasks.shards import iter_shards
 from tasks.stage import progress, stage_main, ticking
 
-RUNGS = ("fusion", "query-tower", "both-towers")
-"""What can be measured end to end, and so be kept; a reranker is measured by benchmarks/learning alone."""
+RUNGS = ("fusion", "query-tower", "both-towers", "reranker")
+"""What can be measured end to end, and so be kept."""
+LOOKS = ("reranker",)
+"""Those that make a second look; a release has one at most."""
+MODELLESS = ("fusion", "reranker")
+"""Those that need no model's weights, and so work over any embedder."""
 _ALIAS = "learn"
 _BATCH = 512
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """A way to search: what embeds, over which version, mixed how; and the parts that make it."""
+    """A way to search: what embeds, over which version, mixed how, looked at again by what; the parts that make it."""
 
     params: Params
     store: VectorStore
@@ -52,6 +58,7 @@ class _Side:
     embedder: Embedder
     parts: tuple[Part, ...]
     weight: float
+    reranker: Reranker | None = None
     served: Fusion = field(default_factory=Fusion)
 
     def legs(self, lessons: Sequence[Lesson], vectors: Vectors | None = None) -> Mapping[str, Legs]:
@@ -113,7 +120,8 @@ def _served(paths: Paths, params: Params) -> _Side:
     version = IndexVersion(**receipt)
     mix = Fusion(fusion["method"], fusion["weight"], fusion.get("code_weight"))
     store = open_store(params.index, paths)
-    return _Side(params, store, version, embedder, tuple(tonight(paths.data)), mix.weight, mix)
+    reranker = open_reranker(params.retrieve.rerank, paths.cache)
+    return _Side(params, store, version, embedder, tuple(tonight(paths.data)), mix.weight, reranker, mix)
 
 
 @contextmanager
@@ -134,19 +142,33 @@ def _rung(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path,
     except NothingToLearn as error:
         return side, Tried(name, kept=False, reasons=(str(error),))
     other = _with(paths, side, made, lessons)
-    gain = _chosen(side, other, lessons)
+    gain, look = _chosen(paths, side, other, lessons)
     judged = verdict(gain, rules=_CHOICE)
+    if look and "rerank" in made.retrieve:
+        judged = _in_time(judged, look.p95_ms, side.params.learn.rerank_ms)
+        made = replace(made, card={**made.card, "p95_ms": look.p95_ms})
     outcome = Tried(name, kept=judged.promote, reasons=judged.reasons, gain=gain.as_json(), card=made.card)
     if not judged.promote:
         return side, outcome
     return (_mixed_anew(paths, other, lessons, out, seed) if made.embed else other), outcome
 
 
+def _in_time(judged: Verdict, p95_ms: float, most_ms: float) -> Verdict:
+    """Hold what a second look costs against what it may cost."""
+    told = f"the second look costs {p95_ms:.0f} CPU ms a question at the 95th percentile: at most {most_ms:.0f}"
+    if p95_ms <= most_ms:
+        return Verdict(judged.promote, (*judged.reasons, told))
+    return Verdict(False, (told, *judged.reasons))
+
+
 def _learn(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> Learned:
     written = load_params(paths.params).retrieve
     if name == "fusion" and (written.weight != "auto" or written.fusion != "convex"):
         raise NothingToLearn("params.yaml fixes retrieve.weight or retrieve.fusion, and what is written there wins")
-    base = Base(side.embedder, _model(side.params.embed, paths, questions=name == "query-tower"), side.legs)
+    if name in LOOKS and written.rerank.backend:
+        raise NothingToLearn("params.yaml sets retrieve.rerank, and what is written there wins")
+    model = Path() if name in MODELLESS else _model(side.params.embed, paths, questions=name == "query-tower")
+    base = Base(side.embedder, model, side.legs, lambda ids: chunk_texts(paths.data / "chunks", ids))
     with ticking(f"learn {name}") as tick:
         made = learner(name)(lessons, base, out, seed=seed, tick=tick)
     if made.folder is None:
@@ -181,9 +203,18 @@ def _with(paths: Paths, side: _Side, made: Learned, lessons: TrainingSet) -> _Si
         learner=made.learner, base=_beneath(paths, side, made), embed=changes, retrieve=made.retrieve,
         folder=str(made.folder or ""), sha256=made.sha256, trainset=lessons.sha,
     )  # fmt: skip
+    left = _left(side, made)
     embed = replace(side.params.embed, **placed(changes, made.folder or ""))
-    retrieve = replace(side.params.retrieve, **placed(made.retrieve, made.folder or ""))
-    side = replace(side, params=replace(side.params, embed=embed, retrieve=retrieve), parts=(*_left(side, made), part))
+    retrieve = side.params.retrieve
+    if _second(side.parts) and not _second(left):
+        retrieve = replace(retrieve, rerank=RerankParams())
+    changed = asdict(retrieve) | placed(made.retrieve, made.folder or "")
+    retrieve = parse(RetrieveParams, changed, f"learned by {made.learner}: retrieve")
+    reranker = side.reranker
+    if retrieve.rerank != side.params.retrieve.rerank:
+        reranker = open_reranker(retrieve.rerank, paths.cache)
+    params = replace(side.params, embed=embed, retrieve=retrieve)
+    side = replace(side, params=params, parts=(*left, part), reranker=reranker)
     if isinstance(retrieve.weight, float):
         side = replace(side, weight=retrieve.weight)
     if not made.embed:
@@ -191,6 +222,11 @@ def _with(paths: Paths, side: _Side, made: Learned, lessons: TrainingSet) -> _Si
     embedder = CachedEmbedder(load_embedder(embed, paths.cache), paths.cache)
     side = replace(side, embedder=embedder)
     return replace(side, version=_build(paths, side)) if made.reindex else side
+
+
+def _second(parts: Sequence[Part]) -> bool:
+    """Whether any of these is a second look."""
+    return any("rerank" in part.retrieve for part in parts)
 
 
 def _beneath(paths: Paths, side: _Side, made: Learned) -> str:
@@ -205,7 +241,8 @@ def _left(side: _Side, made: Learned) -> tuple[Part, ...]:
     if made.reindex:
         return ()
     gone = {made.learner, "fusion"} if made.embed else {made.learner}
-    return tuple(part for part in side.parts if part.learner not in gone)
+    looks = bool(made.embed) or "rerank" in made.retrieve
+    return tuple(one for one in side.parts if one.learner not in gone and not (looks and "rerank" in one.retrieve))
 
 
 def _build(paths: Paths, side: _Side) -> IndexVersion:
@@ -231,11 +268,26 @@ def _build(paths: Paths, side: _Side) -> IndexVersion:
     return version
 
 
-def _chosen(base: _Side, new: _Side, lessons: TrainingSet) -> Gain:
-    """Compare two sides on the lessons for selection, by the weights as they are where a weight is what was learned."""
+def _chosen(paths: Paths, base: _Side, new: _Side, lessons: TrainingSet) -> tuple[Gain, SecondLook | None]:
+    """Compare two sides on the lessons for selection, by the weights as they are where a weight is what was learned.
+
+    Returns the new side's second look as well, which knows what it cost.
+    """
     chosen = lessons.of("select")
     weights = (base.weight, new.weight) if "weight" in new.parts[-1].retrieve else (None, None)
-    return crossfit(base.legs(chosen), new.legs(chosen), chosen, rules=_CHOICE, weights=weights)
+    legs = base.legs(chosen), new.legs(chosen)
+    looks = _look(paths, base, legs[0]), _look(paths, new, legs[1])
+    return crossfit(*legs, chosen, rules=_CHOICE, weights=weights, looks=looks), looks[1]
+
+
+def _look(paths: Paths, side: _Side, legs: Mapping[str, Legs]) -> SecondLook | None:
+    """A side's second look over what its legs found, None where it has none."""
+    if side.reranker is None:
+        return None
+    params, served = side.params.retrieve.rerank, side.served
+    weights = [side.weight, served.weight, served.weight if served.code_weight is None else served.code_weight]
+    named = reachable(legs.values(), params.depth, weights)
+    return SecondLook(side.reranker, params, chunk_texts(paths.data / "chunks", named))
 
 
 def _final(paths: Paths, served: _Side, side: _Side, lessons: TrainingSet) -> tuple[Gain | None, bool, tuple[str, ...]]:
@@ -246,9 +298,16 @@ def _final(paths: Paths, served: _Side, side: _Side, lessons: TrainingSet) -> tu
     fixed = isinstance(side.params.retrieve.weight, float)
     before, weight = _asked_before(paths), side.weight if fixed else None
     rules = Rules(min_lessons=side.params.learn.min_measured, confidence=1 - 0.05 / (1 + before))
+    legs = served.legs(asked), side.legs(asked)
+
+    def mix(lesson: Lesson) -> Fusion:
+        return served.served.on(route(lesson.question))
+
+    new = [one for one in side.parts if one not in served.parts]
     gain = compare(
-        served.legs(asked), side.legs(asked), asked, rules=rules, weights=(None, weight),
-        base_fusion=lambda lesson: served.served.on(route(lesson.question)),
+        *legs, asked, rules=rules, weights=(None, weight), base_fusion=mix,
+        new_fusion=None if any(one.embed or "weight" in one.retrieve for one in new) else mix,
+        looks=(_look(paths, served, legs[0]), _look(paths, side, legs[1])),
     )  # fmt: skip
     judged = verdict(gain, rules=rules)
     times = (
@@ -269,7 +328,7 @@ def _model(embed: EmbedParams, paths: Paths, *, questions: bool) -> Path:
     if embed.backend == "minilm" and not (questions and embed.query_model):
         return packaged_minilm()
     if embed.backend not in ("minilm", "openvino", "torch"):
-        raise ConfigError(f"embed.backend {embed.backend} cannot be trained here: set learn.ladder to [fusion]")
+        raise ConfigError(f"embed.backend {embed.backend} cannot be trained here: set learn.ladder to [fusion, reranker]")
     return model_folder((embed.query_model if questions else "") or embed.model, paths.cache)
 
 
