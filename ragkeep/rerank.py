@@ -52,9 +52,15 @@ def clear(best: float, next_: float, params: RerankParams) -> bool:
     return best - next_ >= params.margin * max(best, 1e-9)
 
 
-def order(scores: NDArray[np.float32]) -> list[int]:
-    """Positions by a second look's scores, best first, equal ones as they were."""
-    return [int(n) for n in np.argsort(-scores, kind="stable")]
+def order(scores: NDArray[np.float32], first: NDArray[np.float32], mix: float) -> list[int]:
+    """Positions by a second look's scores mixed with the first one's, best first, equal ones as they were."""
+    both = scores if mix == 1 else mix * _z(scores) + (1 - mix) * _z(first)
+    return [int(n) for n in np.argsort(-both, kind="stable")]
+
+
+def _z(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    spread = float(scores.std())
+    return (scores - scores.mean()) / spread if spread > 0 else np.zeros_like(scores)
 
 
 async def rerank(
@@ -89,4 +95,5 @@ async def rerank(
         return list(hits[:top]), "rerank-late"
     except ProviderError:
         return list(hits[:top]), "rerank-failed"
-    return [replace(hits[at], score=float(scores[at])) for at in order(scores)[:top]], ""
+    first = np.array([hit.score for hit in hits[: len(texts)]], np.float32)
+    return [replace(hits[at], score=float(scores[at])) for at in order(scores, first, params.mix)[:top]], ""

@@ -10,6 +10,7 @@ taken once, at the end, from those for the report, against the release as it is 
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from typing import Any
 
 from evaluation.gain import Gain, Rules, Verdict, compare, crossfit, verdict
 from evaluation.vectors import CachedEmbedder
-from ragkeep.config import EmbedParams, Params, Paths, RerankParams, RetrieveParams, load_params, parse
+from ragkeep.config import EmbedParams, LearnParams, Params, Paths, RerankParams, RetrieveParams, load_params, parse
 from ragkeep.embedders import load_embedder, model_folder, query_fingerprint
 from ragkeep.embedders.two_towers import CARD
 from ragkeep.errors import ConfigError, IndexMissing
@@ -38,9 +39,11 @@ from tasks.second_look import SecondLook, chunk_texts, reachable
 from tasks.shards import iter_shards
 from tasks.stage import progress, stage_main, ticking
 
-RUNGS = ("fusion", "query-tower", "both-towers", "reranker")
+RUNGS = ("fusion", "query-tower", "both-towers", "reranker", "cross-encoder")
 """What can be measured end to end, and so be kept."""
-LOOKS = ("reranker",)
+TOWERS = ("query-tower", "both-towers")
+"""Those that made-up questions teach anything: words of a collection, to a model that does not know them."""
+LOOKS = ("reranker", "cross-encoder")
 """Those that make a second look; a release has one at most."""
 MODELLESS = ("fusion", "reranker")
 """Those that need no model's weights, and so work over any embedder."""
@@ -96,8 +99,8 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     if params.retrieve.fusion != "convex":
         _leave(paths, lessons, [], (), None, ("what is learned is measured with convex fusion, and params.yaml has rrf",))
         return {"lessons": len(lessons.lessons), "kept": 0}
-    if not lessons.of("train") or not lessons.of("select") or not lessons.of("report"):
-        _leave(paths, lessons, [], (), None, ("there are too few lessons to learn from and to measure with",))
+    if why := _too_few(lessons, params.learn):
+        _leave(paths, lessons, [], (), None, (why,))
         return {"lessons": len(lessons.lessons), "kept": 0}
     served = _served(paths, params)
     side, tried = served, list[Tried]()
@@ -109,6 +112,20 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     _leave(paths, lessons, tried, side.parts if promote else (), gain, reasons)
     point = gain.overall["ndcg_at_10"].delta if gain else 0.0
     return {"lessons": len(lessons.lessons), "kept": sum(one.kept for one in tried), "gain": round(point, 4)}
+
+
+def _too_few(lessons: TrainingSet, learn: LearnParams) -> str:
+    """Say how many lessons are missing, "" where there are enough: none is learned from that nothing can judge."""
+    why = "there are too few lessons to learn from and to measure with"
+    have = len(lessons.of("report"))
+    missing = learn.min_measured - have
+    if missing > 0:
+        more = math.ceil(missing / learn.report)
+        return (
+            f"{why}: {have} are held out for the report and learn.min_measured is {learn.min_measured}; about {more:,} "
+            "more questions that users rate, open sources of or correct are needed (made-up questions do not count)"
+        )
+    return "" if lessons.of("train") and lessons.of("select") else why
 
 
 def _served(paths: Paths, params: Params) -> _Side:
@@ -136,7 +153,9 @@ def _versions(store: VectorStore) -> Iterator[None]:
 
 def _rung(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> tuple[_Side, Tried]:
     """Try one learner on top of what was kept so far; return the better side, and what came of it."""
-    seen = replace(lessons, lessons=tuple(lessons.of("train"))) if name == "fusion" else lessons  # it would read both
+    seen = lessons if name in TOWERS else lessons.asked()
+    if name == "fusion":
+        seen = replace(seen, lessons=tuple(seen.of("train")))  # it would read those for selection, too
     try:
         made = _learn(paths, name, side, seen, out, seed)
     except NothingToLearn as error:
@@ -171,6 +190,7 @@ def _learn(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path
     base = Base(side.embedder, model, side.legs, lambda ids: chunk_texts(paths.data / "chunks", ids))
     with ticking(f"learn {name}") as tick:
         made = learner(name)(lessons, base, out, seed=seed, tick=tick)
+    made = replace(made, card={**made.card, "synthetic": sum(one.synthetic for one in lessons.of("train"))})
     if made.folder is None:
         return made
     # the name it keeps for good: an embedder's fingerprint holds it, and so do cached vectors and parts above it
@@ -346,7 +366,8 @@ def _leave(
         paths.data / "learned.json",
         {
             "trainset": lessons.sha,
-            "lessons": {split: len(lessons.of(split)) for split in ("train", "select", "report")},
+            "lessons": {split: len(lessons.asked().of(split)) for split in ("train", "select", "report")},
+            "synthetic": sum(one.synthetic for one in lessons.lessons),
             "simulated": bool(lessons.card.get("simulated")),
             "tried": [{**asdict(one), "reasons": list(one.reasons)} for one in tried],
             "parts": rows,

@@ -44,7 +44,7 @@ class SecondLook:
         began = time.process_time()
         made = self._reranker.score(lesson.question, [self._texts[one] for one in head])
         self._seconds.append(time.process_time() - began)
-        best = [head[n] for n in order(made)][: self._params.top or len(head)]
+        best = [head[n] for n in order(made, scores[: len(head)], self._params.mix)][: self._params.top or len(head)]
         return [*best, *(one for one in ids if one not in set(best))]
 
     @property

@@ -43,7 +43,7 @@ def features_reranker(params: RerankParams) -> FeaturesReranker:
             words = json.loads((held.metadata() or {})[TERMS])
             rare = dict(zip(words, held.get_tensor("rarity").tolist(), strict=True))
             return FeaturesReranker(folder.name, held.get_tensor("weights"), rare)
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{folder} is no reranker of features ({error}): learn it again") from None
 
 

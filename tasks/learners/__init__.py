@@ -24,6 +24,7 @@ LADDER = {
     "query-tower": "tasks.learners.query_tower:learn",
     "both-towers": "tasks.learners.both_towers:learn",
     "reranker": "tasks.learners.reranker:learn",
+    "cross-encoder": "tasks.learners.cross_encoder:learn",
 }
 """Learner name -> "module:function", cheapest first."""
 

@@ -15,6 +15,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def learn(lessons: TrainingSet, base: Base, out: Path, *, seed: int, tick: Calla
     rarity = _rarity(lessons.texts)
     differences: list[NDArray[np.float32]] = []
     for done, one in enumerate(chosen, 1):
-        differences += _differences(one, shown[one.id], texts, rarity)
+        differences += _differences(one, shown[one.id].ids, texts, rarity)
         tick(done, len(chosen))
     if not differences:
         raise NothingToLearn("no lesson's answer is among the first twenty: there is nothing to put in a better order")
@@ -62,19 +63,29 @@ def learn(lessons: TrainingSet, base: Base, out: Path, *, seed: int, tick: Calla
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What was found first for a lesson, best first: chunk ids and fused scores, float32 (n,)."""
+
+    ids: list[str]
+    scores: NDArray[np.float32]
+
+
 def first_hits(
     chosen: Sequence[Lesson], lessons: TrainingSet, base: Base, depth: int
-) -> tuple[dict[str, list[str]], Mapping[str, str]]:
+) -> tuple[dict[str, Shown], Mapping[str, str]]:
     """Return what tuned fusion finds first for each lesson, best first, and the texts of all of it.
 
     What nobody clicked has a text as well as what somebody did: a reranker that saw only the latter would learn that.
     """
     legs = base.legs(chosen, None)
     fusion = Fusion("convex", tune_weight([legs[one.id] for one in chosen], [one.gains for one in chosen]))
-    shown = {name: [one.ids[n] for n in ranking(fuse(one, fusion), depth)] for name, one in legs.items()}
-    named = {chunk for ids in shown.values() for chunk in ids}
+    fused = {name: fuse(one, fusion) for name, one in legs.items()}
+    places = {name: ranking(scores, depth) for name, scores in fused.items()}
+    named = {legs[name].ids[n] for name, found in places.items() for n in found}
     texts = lessons.texts if base.texts is None else base.texts(named)
-    return {name: [chunk for chunk in ids if chunk in texts] for name, ids in shown.items()}, texts
+    kept = {name: [n for n in found if legs[name].ids[n] in texts] for name, found in places.items()}
+    return {name: Shown([legs[name].ids[n] for n in found], fused[name][found]) for name, found in kept.items()}, texts
 
 
 def fitted(differences: NDArray[np.float64]) -> NDArray[np.float64]:

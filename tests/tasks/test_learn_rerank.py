@@ -129,7 +129,7 @@ def test_serving_looks_twice_says_so_and_a_step_back_takes_it_back(tonight: Path
             right = sum(uri == f"docs/{a}-{b}.md" for uri, (a, b) in zip(ranked, permutations(WORDS[:5], 2), strict=True))
             assert (right == 20) is learned
     assert first[0] == first[2]
-    told = explain_answer(tonight, [Interaction(1, "answer", "t", "default", "u", "s", "a", "2", {})])
+    told = explain_answer(tonight, [Interaction(1, "t", "answer", "default", "u", "s", "a", "2", {})])
     assert told["second_look"]["model"] == "reranker/1"
     assert told["second_look"]["weights"]["pairs"] > 0
 
@@ -167,6 +167,14 @@ def test_a_live_one_must_be_beaten_to_be_replaced(tonight: Paths, found: dict[st
     write_json(tonight.data / INPUT, [])
     assert (again["parts"], again["tried"][0]["kept"]) == ([], False)
     assert again["tried"][0]["gain"]["overall"]["ndcg_at_10"]["delta"] == pytest.approx(0)
+
+
+def test_made_up_questions_do_not_teach_it(tonight: Paths, found: dict[str, Any]) -> None:
+    made_up = [replace(one, id=f"s{one.id}", synthetic=True) for one in LESSONS if one.split == "train"]
+    again = taught(tonight, made=[*LESSONS, *made_up])
+    assert again["synthetic"] == 180
+    assert again["tried"][0]["card"]["lessons"] == found["tried"][0]["card"]["lessons"]
+    assert again["tried"][0]["card"]["synthetic"] == 0
 
 
 def test_shuffled_answers_teach_nothing_that_is_kept(tonight: Paths) -> None:
