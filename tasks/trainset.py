@@ -133,7 +133,8 @@ def _made_up(made: _Set, chunks: Chunks, learn: LearnParams, known: Known) -> li
     """Fill up the lessons for training with questions made from documents that no user's lesson is about.
 
     None is made from a document that is held out, nor from one that a lesson for selection or the report is about: what
-    is unseen stays so. None is like a question that quality is measured with, nor like one that a user asked.
+    is unseen stays so. None is like a question that quality is measured with, nor one that a user asked, nor names a
+    person.
     """
     missing = learn.synthetic - sum(lesson.split == "train" for lesson in made.lessons)
     if missing <= 0 or not made.lessons:
@@ -146,7 +147,9 @@ def _made_up(made: _Set, chunks: Chunks, learn: LearnParams, known: Known) -> li
         replace(one, workspace=stands[chunk].workspace)
         for one in make_lessons({c: made.texts[c] for c in sorted(stands)}, taken)
         for chunk in one.gains
-        if normalised(one.question) not in asked and known.near(one.question) < learn.evaluation_question
+        if normalised(one.question) not in asked
+        and mask(one.question)[0] == one.question
+        and known.near(one.question) < learn.evaluation_question
     ]
     return found[:missing]
 

@@ -106,7 +106,7 @@ def test_what_tells_the_order_of_words_is_learned_proven_and_bound(tonight: Path
 
 def published(paths: Paths, part: Part, number: int, *, learned: bool) -> Release:
     params = apply(PARAMS, [part], paths.cache)[0] if learned else PARAMS
-    serving = {name: asdict(getattr(params, name)) for name in ("embed", "retrieve", "answer")}
+    serving: dict[str, Any] = {name: asdict(getattr(params, name)) for name in ("embed", "retrieve", "answer")}
     if learned:
         serving["learned"] = rows_of([part])
     receipt, mix = IndexVersion(**read_json(paths.data / "index.json")), Fusion("convex", 0.6)
