@@ -2,7 +2,8 @@
 
 A gain of the vector leg alone shrinks or vanishes once words are searched beside it, and every change of a leg moves the
 best weight between the two. So both sides are compared as a user meets them, each with the weight that serves it best on
-the lessons for selection; the figure is taken from the lessons for the report, which chose nothing.
+the lessons for selection; the figure is taken from the lessons for the report, which chose nothing. A side that looks a
+second time (a reranker) is measured with that.
 
 Lessons are the rows of `tasks.lessons`, by their shape: this room cannot import that one.
 """
@@ -46,6 +47,19 @@ class Judged(Protocol):
     @property
     def unseen(self) -> bool:
         """Whether no lesson for training has a gain in its documents."""
+
+
+class SecondLook(Protocol):
+    """Puts what a search found first in a better order; `depth` is how much of it it is shown."""
+
+    depth: int
+
+    def __call__(self, lesson: Any, ids: Sequence[str], scores: NDArray[np.float32]) -> Sequence[str]:
+        """Return the ids, given best first with their fused scores, in the order a reader sees them."""
+
+
+Looks = tuple[SecondLook | None, SecondLook | None]
+"""Those of base and new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +115,14 @@ def compare(
     rules: Rules | None = None,
     weights: tuple[float | None, float | None] = (None, None),
     base_fusion: Fusion | Callable[[Any], Fusion] | None = None,
+    new_fusion: Fusion | Callable[[Any], Fusion] | None = None,
+    looks: Looks = (None, None),
 ) -> Gain:
     """Compare two retrievers, given as lesson id -> both legs, on `lessons`.
 
-    A side's weight is tuned on the lessons whose split is select, unless `weights` gives it; `base_fusion` says how
-    the base mixes a lesson. A lesson without legs scores 0. Raises ConfigError where none is for the report.
+    A side's weight is tuned on the lessons whose split is select, unless `weights` gives it or `base_fusion` or
+    `new_fusion` says how that side mixes a lesson; `looks` are their second looks. A lesson without legs scores 0.
+    Raises ConfigError where none is for the report.
     """
     rules = rules or Rules()
     asked = [lesson for lesson in lessons if lesson.split == "report" and any(g > 0 for g in lesson.gains.values())]
@@ -113,10 +130,10 @@ def compare(
         raise ConfigError("no lesson is held out for the report: collect more interactions before learning from them")
     chosen = [lesson for lesson in lessons if lesson.split == "select"]
     base = base_fusion or Fusion("convex", _weight(base_legs, chosen, weights[0]))
-    new = Fusion("convex", _weight(new_legs, chosen, weights[1]))
-    before, after = scores(base_legs, asked, base), scores(new_legs, asked, new)
-    weight = base.weight if isinstance(base, Fusion) else base(asked[0]).weight
-    return _gain(before, after, asked, (weight, new.weight), rules)
+    new = new_fusion or Fusion("convex", _weight(new_legs, chosen, weights[1]))
+    before, after = scores(base_legs, asked, base, looks[0]), scores(new_legs, asked, new, looks[1])
+    first, second = (mix.weight if isinstance(mix, Fusion) else mix(asked[0]).weight for mix in (base, new))
+    return _gain(before, after, asked, (first, second), rules)
 
 
 def crossfit(
@@ -126,10 +143,12 @@ def crossfit(
     *,
     rules: Rules | None = None,
     weights: tuple[float | None, float | None] = (None, None),
+    looks: Looks = (None, None),
 ) -> Gain:
     """Compare two retrievers on all of `lessons`, whatever their split, each half with the weights the other half tuned.
 
-    For choosing, where there are few: none is lost to tuning. `weights` in the result are those tuned on all.
+    For choosing, where there are few: none is lost to tuning. `weights` in the result are those tuned on all, `looks`
+    the sides' second looks, which tune nothing.
     """
     rules = rules or Rules()
     halves: tuple[list[Judged], list[Judged]] = ([], [])
@@ -137,9 +156,9 @@ def crossfit(
         halves[int(content_id("half", lesson.id)[0], 16) % 2].append(lesson)
     asked = [*halves[0], *halves[1]]
     sides = []
-    for legs, given in ((base_legs, weights[0]), (new_legs, weights[1])):
+    for legs, given, look in ((base_legs, weights[0], looks[0]), (new_legs, weights[1], looks[1])):
         fusions = [Fusion("convex", _weight(legs, other, given)) for other in reversed(halves)]
-        found = [scores(legs, half, fusion) for half, fusion in zip(halves, fusions, strict=True)]
+        found = [scores(legs, half, fusion, look) for half, fusion in zip(halves, fusions, strict=True)]
         sides.append({name: np.concatenate([half[name] for half in found]) for name in METRICS})
     tuned = (_weight(base_legs, asked, weights[0]), _weight(new_legs, asked, weights[1]))
     return _gain(sides[0], sides[1], asked, tuned, rules)
@@ -162,14 +181,17 @@ def _gain(
 
 
 def scores(
-    legs: Mapping[str, Legs], lessons: Sequence[Judged], fusion: Fusion | Callable[[Any], Fusion]
+    legs: Mapping[str, Legs],
+    lessons: Sequence[Judged],
+    fusion: Fusion | Callable[[Any], Fusion],
+    look: SecondLook | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Return metric -> float64 (n,): what each lesson's first ten hits are worth, mixed one way or each its own."""
     ndcg, recall = np.zeros(len(lessons)), np.zeros(len(lessons))
     for row, lesson in enumerate(lessons):
         if lesson.id in legs:
             mix = fusion if isinstance(fusion, Fusion) else fusion(lesson)
-            ndcg[row], recall[row] = _score(legs[lesson.id], lesson.gains, mix)
+            ndcg[row], recall[row] = _score(legs[lesson.id], lesson, mix, look)
     return {"ndcg_at_10": ndcg, "recall_at_10": recall}
 
 
@@ -209,9 +231,13 @@ def _weight(legs: Mapping[str, Legs], lessons: Sequence[Judged], given: float | 
     return tune_weight([one for one, _ in found], [gains for _, gains in found]) if given is None else given
 
 
-def _score(legs: Legs, gains: Mapping[str, float], fusion: Fusion) -> tuple[float, float]:
+def _score(legs: Legs, lesson: Judged, fusion: Fusion, look: SecondLook | None) -> tuple[float, float]:
     """nDCG@10 and the share of what has a gain that is among the first ten."""
-    best = [legs.ids[n] for n in ranking(fuse(legs, fusion), _K)]
+    gains, fused = lesson.gains, fuse(legs, fusion)
+    places = ranking(fused, max(_K, look.depth) if look else _K)
+    best: Sequence[str] = [legs.ids[n] for n in places]
+    if look:
+        best = look(lesson, best, fused[places])[:_K]
     got = np.array([gains.get(chunk, 0.0) for chunk in best])
     ideal = dcg(np.sort(np.array(list(gains.values()), float))[::-1][:_K])
     return float(dcg(got) / ideal), float(np.count_nonzero(got) / sum(g > 0 for g in gains.values()))

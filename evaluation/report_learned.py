@@ -88,6 +88,8 @@ def _card(card: dict[str, Any]) -> str:
 def _lessons(found: dict[str, Any]) -> Html:
     counts = found.get("lessons", {})
     rows = [(split, f"{counts.get(split, 0):,}") for split in ("train", "select", "report")]
+    if found.get("synthetic"):
+        rows.append(("train, made from documents: nobody asked", f"{found['synthetic']:,}"))
     card = found.get("card") or {}
     facts = [(key, value) for key, value in sorted(card.items()) if isinstance(value, str | int | float)]
     left_out = card.get("left_out") or card.get("excluded") or {}

@@ -61,7 +61,7 @@ def _climbed(paths: Paths, params: Params, lease: Lease, began: float, *, approv
         raise LearnError(f"the night came first, and its gate refused it: {'; '.join(before['reasons'])}")
     found = _lessons(paths, params, lease)
     result = _promoted(paths, params, lease, found, approval) if found["parts"] else _kept(paths, found)
-    result |= {"lessons": found["lessons"], "simulated": found["simulated"], "tried": found["tried"]}
+    result |= {key: found[key] for key in ("lessons", "synthetic", "simulated", "tried")}
     result["seconds"] = round(time.monotonic() - began, 2)
     result["report"] = str(learn_report.write(paths, found, result))
     return result
@@ -170,7 +170,7 @@ def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     metrics = {"gain": float(tried["gain"]["overall"]["ndcg_at_10"]["delta"])} if tried["gain"] else {}
     tags = {
         "learner": part.learner, "base": part.base, "data_sha": part.trainset, "git_sha": night.git_sha(paths.root),
-        "sha256": part.sha256, "simulated": str(found["simulated"]).lower(),
+        "sha256": part.sha256, "simulated": str(found["simulated"]).lower(), "synthetic": str(found["synthetic"]),
     }  # fmt: skip
     number = registry.record_model(paths, part.learner, sha, folder, metrics=metrics, tags=tags)
     part = replace(part, version=number)

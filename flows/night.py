@@ -112,16 +112,17 @@ def rolled_back(paths: Paths, release: Release) -> dict[str, Any] | None:
 def unlearned(params: Params, live: Release | None, candidate: Release) -> list[str]:
     """Say which parts the champion has and the candidate lost: golden questions do not know what users taught.
 
-    A weight that a person fixed in params.yaml is no loss.
+    A weight, or a second look, that a person wrote into params.yaml is no loss.
     """
     had, has = (parts_of(r.serving.get("learned", [])) if r else [] for r in (live, candidate))
     kept = {part.learner for part in has}
-    fixed = not isinstance(params.retrieve.weight, str)
+    fixed = {"weight"} if not isinstance(params.retrieve.weight, str) else set[str]()
+    fixed |= {"rerank"} if params.retrieve.rerank.backend else set()
     return [
         f"what {part.learner} learned does not fit tonight's embedder and is left out, so this is not published: "
         "`ragkeep learn` learns it anew, `ragkeep releases list` shows what to promote without it"
         for part in had
-        if part.learner not in kept and not (fixed and "weight" in part.retrieve)
+        if part.learner not in kept and fixed.isdisjoint(part.retrieve)
     ]
 
 

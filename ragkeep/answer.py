@@ -19,7 +19,7 @@ from . import guard, prompts
 from .citations import cite
 from .config import AnswerParams, RerankParams
 from .ports import Generator, Request, Reranker
-from .rerank import rerank
+from .rerank import depth, rerank
 from .rewrite import standalone
 from .route import route
 from .tools import Ability, Done, stream_with_tools
@@ -92,9 +92,10 @@ async def respond(asked: Asked, assistant: Assistant, *, cache: AnswerCache | No
         return
     clock.lap("embed")
 
-    found = await assistant.retrieve(worded, vector, asked)
+    k, second = asked.k or assistant.retrieval.k, assistant.retrieval.rerank
+    found = await assistant.retrieve(worded, vector, replace(asked, k=depth(second, k)))
     clock.lap("retrieve")
-    best, flag = await rerank(worded, found, assistant.reranker, assistant.retrieval.rerank)
+    best, flag = await rerank(worded, found, assistant.reranker, second, k=k)
     clock.lap("rerank")
 
     params = assistant.answer if asked.sampling is None else assistant.answer.drawn(asked.sampling)
@@ -111,8 +112,8 @@ async def respond(asked: Asked, assistant: Assistant, *, cache: AnswerCache | No
                 yield part
                 continue
             made = replace(
-                part, hits=_shown(part.sources, found), searched=searched, release=str(assistant.release.number),
-                route=route(worded),
+                part, hits=shown(part.sources, found)[: max(k, len(part.sources))], searched=searched,
+                release=str(assistant.release.number), route=route(worded),
                 flags=tuple(filter(None, (flag, *told, *part.flags))), timings_ms=clock.stop("generate"),
             )  # fmt: skip
             if cache is not None:
@@ -120,7 +121,7 @@ async def respond(asked: Asked, assistant: Assistant, *, cache: AnswerCache | No
             yield made
 
 
-def _shown(sources: Sequence[Hit], found: Sequence[Hit]) -> tuple[Hit, ...]:
+def shown(sources: Sequence[Hit], found: Sequence[Hit]) -> tuple[Hit, ...]:
     """What the reader saw, in its order, then what else was found: rank n is source n."""
     seen = {hit.chunk.id for hit in sources}
     return (*sources, *(hit for hit in found if hit.chunk.id not in seen))
@@ -176,17 +177,18 @@ async def answer(
     *,
     params: AnswerParams | None = None,
     second: tuple[Reranker | None, RerankParams] = (None, RerankParams()),
+    k: int | None = None,
 ) -> Answer:
-    """Retrieve, rerank and write; an answer in which no citation holds becomes "Not in the documents."."""
+    """Retrieve, rerank (keeping at most `k`) and write; without a citation that holds: "Not in the documents."."""
     params = params or AnswerParams()
     found = await asyncio.to_thread(retrieve, question)
-    best, _ = await rerank(question, found, *second)
+    best, _ = await rerank(question, found, *second, k=k)
     last: str | Answer = ""
     async for part in write(question, prompts.fit(best, params.context_tokens), generator, params=params):
         last = part
     if not isinstance(last, Answer):
         raise RuntimeError("write ended without an Answer")
-    return replace(last, hits=tuple(found))
+    return replace(last, hits=shown(last.sources, found))
 
 
 def answer_sync(
@@ -196,9 +198,10 @@ def answer_sync(
     *,
     params: AnswerParams | None = None,
     second: tuple[Reranker | None, RerankParams] = (None, RerankParams()),
+    k: int | None = None,
 ) -> Answer:
     """Answer one question outside an event loop."""
-    return asyncio.run(answer(question, retrieve, generator, params=params, second=second))
+    return asyncio.run(answer(question, retrieve, generator, params=params, second=second, k=k))
 
 
 def _remembered(cache: AnswerCache, key: tuple[Any, ...], question: str, vector: Vectors) -> Answer | None:

@@ -185,7 +185,7 @@ def load_release(paths: Paths, params: Params, release: Release, *, record: Reco
         release=release, store=store, embedder=embedder, generators=generators,
         answering=Resilient(generators, deadline_s=own.answer.deadline_s, record=record),
         retrieval=own.retrieve, answer=own.answer,
-        reranker=open_reranker(own.retrieve.rerank),
+        reranker=open_reranker(own.retrieve.rerank, paths.cache),
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ RERANKERS = {
     "cross-encoder": "ragkeep.rerankers.torch:cross_encoder",
     "tei": "ragkeep.rerankers.tei:rerank_endpoint",
     "features": "ragkeep.rerankers.features:features_reranker",
+    "pairs": "ragkeep.rerankers.pairs:pairs_reranker",
     "overlap": "ragkeep.testing:overlap_reranker",
 }
 GENERATORS = {

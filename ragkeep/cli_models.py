@@ -45,6 +45,8 @@ def learn(
 def _show(result: dict[str, Any]) -> None:
     lessons = ", ".join(f"{count:,} to {split}" for split, count in result["lessons"].items())
     rows = [("verdict", result["verdict"]), ("live release", result["release"]), ("lessons", lessons)]
+    if result.get("synthetic"):
+        rows.append(("made-up questions", f"{result['synthetic']:,}, from documents, for training only"))
     if result["simulated"]:
         rows.append(("interactions", "SIMULATED: no person was asked"))
     if result["gain"]:

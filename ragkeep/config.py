@@ -157,10 +157,11 @@ class IndexParams:
 
 @dataclass(frozen=True, slots=True)
 class RerankParams:
-    """A second look at the best `depth` hits by a cross-encoder, which keeps `top`; backend "" for none.
+    """A second look at the best `depth` hits, which keeps `top` (0: as many as were asked for); backend "" for none.
 
     No second look where the first hit's score leads the second's by `margin` of itself (1: always look); one that takes
-    longer than `timeout_s` is not waited for.
+    longer than `timeout_s` is not waited for. `mix`: the second look's share beside the first's scores, both as z-scores;
+    at 1 it decides alone.
     """
 
     backend: str = ""
@@ -170,6 +171,7 @@ class RerankParams:
     depth: int = 20
     top: int = 5
     margin: float = 0.3
+    mix: float = 1.0
     timeout_s: float = 1.0
 
 
@@ -317,7 +319,8 @@ class LearnParams:
     is too near to a golden question or to one of the folders `exclude` (test questions only). `select`, `report`: shares
     of questions; `unseen`: of documents that are never trained on. `trust`: accounts, as quarantine.jsonl names them,
     that are believed all the same. `ladder`: what is tried, in this order; `min_measured`: the held-out lessons that a
-    gain must be measured on before anything is promoted.
+    gain must be measured on before anything is promoted; `rerank_ms`: what a learned second look may cost a question at
+    the 95th percentile; `synthetic`: the lessons for training up to which questions made from documents fill them up.
     """
 
     window: int = 1_000_000
@@ -332,8 +335,10 @@ class LearnParams:
     max_question_chars: int = 2000
     exclude: tuple[str, ...] = ()
     trust: tuple[str, ...] = ()
-    ladder: tuple[str, ...] = ("fusion", "glossary", "query-tower", "both-towers")
+    ladder: tuple[str, ...] = ("fusion", "glossary", "query-tower", "both-towers", "reranker")
     min_measured: int = 100
+    rerank_ms: float = 120.0
+    synthetic: int = 200
     seed: int = 7
 
 
@@ -399,6 +404,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "learn.unseen": (0, 0.5),
     "learn.max_question_chars": (10, 10**6),
     "learn.min_measured": (20, 10**6),
+    "learn.rerank_ms": (1, 60_000),
+    "learn.synthetic": (0, 4000),
     "learn.seed": (0, 2**32 - 1),
 }
 """The least and the most of every number of params.yaml; chunk sizes depend on each other and are checked apart."""
@@ -530,7 +537,11 @@ def _check(params: Params, where: str) -> None:
         raise ConfigError(f"{where}: index.alias {alias!r} must be 1-47 of a-z, 0-9 and '-' (it begins index names)")
     _check_generators(params.answer, f"{where}: answer")
     for section, name, bounds in (
-        ("retrieve", "rerank", {"depth": (2, 1000), "top": (1, 100), "margin": (0, 1), "timeout_s": (0.01, 600)}),
+        (
+            "retrieve",
+            "rerank",
+            {"depth": (2, 1000), "top": (0, 100), "margin": (0, 1), "mix": (0, 1), "timeout_s": (0.01, 600)},
+        ),
         ("answer", "cache", {"threshold": (0.5, 1), "size": (0, 10**6)}),
     ):
         for key, (least, most) in bounds.items():

@@ -55,7 +55,11 @@ def rows_of(parts: Sequence[Part]) -> list[dict[str, Any]]:
 
 def placed(values: Mapping[str, Any], where: Path | str) -> dict[str, Any]:
     """Put where the files are in place of "{folder}" in what a part changes."""
-    return {k: v.replace("{folder}", str(where)) if isinstance(v, str) else v for k, v in values.items()}
+
+    def put(value: Any) -> Any:
+        return placed(value, where) if isinstance(value, dict) else value
+
+    return {k: v.replace("{folder}", str(where)) if isinstance(v, str) else put(v) for k, v in values.items()}
 
 
 def base_of(params: EmbedParams, cache: Path) -> str:

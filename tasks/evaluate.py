@@ -20,7 +20,7 @@ from evaluation.scores import ANSWERS, FUSION, EvalReport, QuestionScore, estima
 from evaluation.sets import EvalSet, load_sets
 from evaluation.tuning import Tuned, all_legs, chunk_places, golden_curves, tune
 from evaluation.vectors import CachedEmbedder
-from ragkeep.answer import answer_sync
+from ragkeep.answer import answer_sync, shown
 from ragkeep.app import release_params
 from ragkeep.config import Params, Paths
 from ragkeep.embedders import load_embedder
@@ -29,8 +29,8 @@ from ragkeep.files import read_json, write_json, write_rows
 from ragkeep.generators import open_generators
 from ragkeep.glossary import Glossary
 from ragkeep.learned import effective
-from ragkeep.ports import Embedder, Generator, VectorStore
-from ragkeep.rerank import open_reranker
+from ragkeep.ports import Embedder, Generator, Reranker, VectorStore
+from ragkeep.rerank import depth, open_reranker
 from ragkeep.retrieve import make_retriever
 from ragkeep.stores import open_store
 from ragkeep.tables import file_shas
@@ -50,6 +50,7 @@ class _Bench:
     embedder: Embedder
     generator: Generator
     resolver: Resolver
+    reranker: Reranker | None
 
 
 def run(paths: Paths, params: Params) -> dict[str, Any]:
@@ -110,7 +111,8 @@ def _open(paths: Paths, params: Params, version: IndexVersion, resolver: Resolve
     embedder = CachedEmbedder(load_embedder(params.embed, paths.cache), paths.cache)
     make_retriever(store, embedder, version)  # refuses another embedder than the version's
     generator = open_generators(params.answer, embedder)[0]
-    return _Bench(params, version, store, embedder, generator, resolver)
+    reranker = open_reranker(params.retrieve.rerank, paths.cache)
+    return _Bench(params, version, store, embedder, generator, resolver, reranker)
 
 
 def _tune(paths: Paths, bench: _Bench, dev: Sequence[Resolved]) -> Tuned:
@@ -124,19 +126,20 @@ def _tune(paths: Paths, bench: _Bench, dev: Sequence[Resolved]) -> Tuned:
 
 
 def _measure(bench: _Bench, mix: Fusion, test: Sequence[Resolved]) -> tuple[list[QuestionScore], list[dict[str, Any]]]:
-    """Search and answer; return a score and an answer row a question."""
+    """Search and answer; return a score and an answer row a question. Ranks are those a reader sees."""
     hits = _ask(bench, mix, test)
     answers = _answer(bench, test, hits)
+    hits = {q: list(shown(answers[q].hits, found)) for q, found in hits.items()}
     said = [answer_row(r, answers[r.question.id], bench.resolver.corpus) for r in test]
     return _rows(bench, test, hits, answers, score_answers([judged(row) for row in said], bench.embedder)), said
 
 
 def _ask(bench: _Bench, mix: Fusion, test: Sequence[Resolved]) -> dict[str, list[Hit]]:
     """Search the way serving does: question id -> hits, deep enough for the measures and for the answer."""
-    depth = max(CUTOFF, bench.params.retrieve.k)
+    reach = depth(bench.params.retrieve.rerank, max(CUTOFF, bench.params.retrieve.k))
     retrievers = {
         workspace: make_retriever(
-            bench.store, bench.embedder, bench.version, k=depth, workspace=workspace, fusion=mix,
+            bench.store, bench.embedder, bench.version, k=reach, workspace=workspace, fusion=mix,
             candidates=bench.params.retrieve.candidates, glossary=bench.params.retrieve.glossary,
         )
         for workspace in sorted({r.question.workspace for r in test})
@@ -149,12 +152,13 @@ def _answer(bench: _Bench, test: Sequence[Resolved], hits: dict[str, list[Hit]])
     answers = {}
     k, params = bench.params.retrieve.k, bench.params.answer
     put = Glossary(bench.params.retrieve.glossary).apply
-    second = (open_reranker(bench.params.retrieve.rerank), bench.params.retrieve.rerank)
+    second = (bench.reranker, bench.params.retrieve.rerank)
+    reach = depth(second[1], k)
     with progress("answers", len(test)) as advance:
         for r in test:
-            retrieve = partial(_given, hits[r.question.id][:k])
+            retrieve = partial(_given, hits[r.question.id][:reach])
             worded = put(r.question.text)
-            answers[r.question.id] = answer_sync(worded, retrieve, bench.generator, params=params, second=second)
+            answers[r.question.id] = answer_sync(worded, retrieve, bench.generator, params=params, second=second, k=k)
             advance(1)
     return answers
 

@@ -10,16 +10,17 @@ taken once, at the end, from those for the report, against the release as it is 
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evaluation.gain import Gain, Rules, compare, crossfit, verdict
+from evaluation.gain import Gain, Rules, Verdict, compare, crossfit, verdict
 from evaluation.vectors import CachedEmbedder
-from ragkeep.config import EmbedParams, Params, Paths, load_params
+from ragkeep.config import EmbedParams, LearnParams, Params, Paths, RerankParams, RetrieveParams, load_params, parse
 from ragkeep.embedders import load_embedder, model_folder, query_fingerprint
 from ragkeep.embedders.two_towers import CARD
 from ragkeep.errors import ConfigError, IndexMissing
@@ -27,25 +28,33 @@ from ragkeep.files import read_json, read_rows, write_json
 from ragkeep.glossary import Glossary
 from ragkeep.learned import Part, base_of, effective, placed, rows_of, tonight
 from ragkeep.models import packaged_minilm
-from ragkeep.ports import Embedder, VectorStore
+from ragkeep.ports import Embedder, Reranker, VectorStore
+from ragkeep.rerank import open_reranker
 from ragkeep.route import route
 from ragkeep.stores import open_store
 from ragkeep.tables import iter_chunks, read_table
 from ragkeep.types import EmbeddedBatch, Fusion, IndexVersion, Legs, Query, Vectors, content_id, ids_digest
 from tasks.learners import Base, Learned, NothingToLearn, learner
 from tasks.lessons import Lesson, TrainingSet, read_set
+from tasks.second_look import SecondLook, chunk_texts, reachable
 from tasks.shards import iter_shards
 from tasks.stage import progress, stage_main, ticking
 
-RUNGS = ("fusion", "glossary", "query-tower", "both-towers")
-"""What can be measured end to end, and so be kept; a reranker is measured by benchmarks/learning alone."""
+RUNGS = ("fusion", "glossary", "query-tower", "both-towers", "reranker", "cross-encoder")
+"""What can be measured end to end, and so be kept."""
+TOWERS = ("query-tower", "both-towers")
+"""Those that made-up questions teach anything: words of a collection, to a model that does not know them."""
+LOOKS = ("reranker", "cross-encoder")
+"""Those that make a second look; a release has one at most."""
+MODELLESS = ("fusion", "glossary", "reranker")
+"""Those that need no model's weights, and so work over any embedder."""
 _ALIAS = "learn"
 _BATCH = 512
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """A way to search: what embeds, over which version, mixed how; and the parts that make it."""
+    """A way to search: what embeds, over which version, mixed how, looked at again by what; the parts that make it."""
 
     params: Params
     store: VectorStore
@@ -53,11 +62,17 @@ class _Side:
     embedder: Embedder
     parts: tuple[Part, ...]
     weight: float
+    reranker: Reranker | None = None
     served: Fusion = field(default_factory=Fusion)
+
+    @property
+    def put(self) -> Callable[[str], str]:
+        """How this side words a question."""
+        return Glossary(self.params.retrieve.glossary).apply
 
     def worded(self, lessons: Sequence[Lesson]) -> list[Lesson]:
         """Put lessons' questions as this side searches for them."""
-        put = Glossary(self.params.retrieve.glossary).apply
+        put = self.put
         return [replace(lesson, question=put(lesson.question)) for lesson in lessons]
 
     def worded_set(self, lessons: TrainingSet) -> TrainingSet:
@@ -104,8 +119,8 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     if params.retrieve.fusion != "convex":
         _leave(paths, lessons, [], (), None, ("what is learned is measured with convex fusion, and params.yaml has rrf",))
         return {"lessons": len(lessons.lessons), "kept": 0}
-    if not lessons.of("train") or not lessons.of("select") or not lessons.of("report"):
-        _leave(paths, lessons, [], (), None, ("there are too few lessons to learn from and to measure with",))
+    if why := _too_few(lessons, params.learn):
+        _leave(paths, lessons, [], (), None, (why,))
         return {"lessons": len(lessons.lessons), "kept": 0}
     served = _served(paths, params)
     side, tried = served, list[Tried]()
@@ -119,6 +134,20 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     return {"lessons": len(lessons.lessons), "kept": sum(one.kept for one in tried), "gain": round(point, 4)}
 
 
+def _too_few(lessons: TrainingSet, learn: LearnParams) -> str:
+    """Say how many lessons are missing, "" where there are enough: none is learned from that nothing can judge."""
+    why = "there are too few lessons to learn from and to measure with"
+    have = len(lessons.of("report"))
+    missing = learn.min_measured - have
+    if missing > 0:
+        more = math.ceil(missing / learn.report)
+        return (
+            f"{why}: {have} are held out for the report and learn.min_measured is {learn.min_measured}; about {more:,} "
+            "more questions that users rate, open sources of or correct are needed (made-up questions do not count)"
+        )
+    return "" if lessons.of("train") and lessons.of("select") else why
+
+
 def _served(paths: Paths, params: Params) -> _Side:
     """Open tonight's version the way it would be served."""
     receipt, fusion = read_json(paths.data / "index.json"), read_json(paths.data / "evaluation" / "fusion.json")
@@ -128,7 +157,8 @@ def _served(paths: Paths, params: Params) -> _Side:
     version = IndexVersion(**receipt)
     mix = Fusion(fusion["method"], fusion["weight"], fusion.get("code_weight"))
     store = open_store(params.index, paths)
-    return _Side(params, store, version, embedder, tuple(tonight(paths.data)), mix.weight, mix)
+    reranker = open_reranker(params.retrieve.rerank, paths.cache)
+    return _Side(params, store, version, embedder, tuple(tonight(paths.data)), mix.weight, reranker, mix)
 
 
 @contextmanager
@@ -143,30 +173,47 @@ def _versions(store: VectorStore) -> Iterator[None]:
 
 def _rung(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> tuple[_Side, Tried]:
     """Try one learner on top of what was kept so far; return the better side, and what came of it."""
-    seen = replace(lessons, lessons=tuple(lessons.of("train"))) if name == "fusion" else lessons  # it would read both
+    seen = lessons if name in TOWERS else lessons.asked()
+    if name == "fusion":
+        seen = replace(seen, lessons=tuple(seen.of("train")))  # it would read those for selection, too
     try:
         made = _learn(paths, name, side, seen, out, seed)
     except NothingToLearn as error:
         return side, Tried(name, kept=False, reasons=(str(error),))
     other = _with(paths, side, made, lessons)
-    gain = _chosen(side, other, lessons)
+    gain, look = _chosen(paths, side, other, lessons)
     judged = verdict(gain, rules=_CHOICE)
+    if look and "rerank" in made.retrieve:
+        judged = _in_time(judged, look.p95_ms, side.params.learn.rerank_ms)
+        made = replace(made, card={**made.card, "p95_ms": look.p95_ms})
     outcome = Tried(name, kept=judged.promote, reasons=judged.reasons, gain=gain.as_json(), card=made.card)
     if not judged.promote:
         return side, outcome
-    return (other if "weight" in made.retrieve else _mixed_anew(paths, other, lessons, out, seed)), outcome
+    return (_mixed_anew(paths, other, lessons, out, seed) if _moves(made) else other), outcome
+
+
+def _in_time(judged: Verdict, p95_ms: float, most_ms: float) -> Verdict:
+    """Hold what a second look costs against what it may cost."""
+    told = f"the second look costs {p95_ms:.0f} CPU ms a question at the 95th percentile: at most {most_ms:.0f}"
+    if p95_ms <= most_ms:
+        return Verdict(judged.promote, (*judged.reasons, told))
+    return Verdict(False, (told, *judged.reasons))
 
 
 def _learn(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> Learned:
     written = load_params(paths.params).retrieve
     if name == "fusion" and (written.weight != "auto" or written.fusion != "convex"):
         raise NothingToLearn("params.yaml fixes retrieve.weight or retrieve.fusion, and what is written there wins")
+    if name in LOOKS and written.rerank.backend:
+        raise NothingToLearn("params.yaml sets retrieve.rerank, and what is written there wins")
     if name != "glossary":  # which is about what people say, not about what an earlier glossary made of it
         lessons = side.worded_set(lessons)
     plain = replace(side, params=replace(side.params, retrieve=replace(side.params.retrieve, glossary={})))
-    base = Base(side.embedder, _model(side.params.embed, paths, questions=name == "query-tower"), plain.legs)
+    model = Path() if name in MODELLESS else _model(side.params.embed, paths, questions=name == "query-tower")
+    base = Base(side.embedder, model, plain.legs, lambda ids: chunk_texts(paths.data / "chunks", ids))
     with ticking(f"learn {name}") as tick:
         made = learner(name)(lessons, base, out, seed=seed, tick=tick)
+    made = replace(made, card={**made.card, "synthetic": sum(one.synthetic for one in lessons.of("train"))})
     if made.folder is None:
         return made
     # the name it keeps for good: an embedder's fingerprint holds it, and so do cached vectors and parts above it
@@ -199,12 +246,21 @@ def _with(paths: Paths, side: _Side, made: Learned, lessons: TrainingSet) -> _Si
         learner=made.learner, base=_beneath(paths, side, made), embed=changes, retrieve=made.retrieve,
         folder=str(made.folder or ""), sha256=made.sha256, trainset=lessons.sha,
     )  # fmt: skip
+    left = _left(side, made)
     embed = replace(side.params.embed, **placed(changes, made.folder or ""))
     written = load_params(paths.params).retrieve.glossary
-    retrieve = replace(side.params.retrieve, **placed(made.retrieve, made.folder or ""))
-    if "glossary" in made.retrieve:
-        retrieve = replace(retrieve, glossary=made.retrieve["glossary"] | written)
-    side = replace(side, params=replace(side.params, embed=embed, retrieve=retrieve), parts=(*_left(side, made), part))
+    retrieve = side.params.retrieve
+    if _second(side.parts) and not _second(left):
+        retrieve = replace(retrieve, rerank=RerankParams())
+    changed = asdict(retrieve) | placed(made.retrieve, made.folder or "")
+    if "glossary" in made.retrieve:  # in the place of the one learned before, not of what a person wrote
+        changed["glossary"] = made.retrieve["glossary"] | written
+    retrieve = parse(RetrieveParams, changed, f"learned by {made.learner}: retrieve")
+    reranker = side.reranker
+    if retrieve.rerank != side.params.retrieve.rerank:
+        reranker = open_reranker(retrieve.rerank, paths.cache)
+    params = replace(side.params, embed=embed, retrieve=retrieve)
+    side = replace(side, params=params, parts=(*left, part), reranker=reranker)
     if isinstance(retrieve.weight, float):
         side = replace(side, weight=retrieve.weight)
     if not made.embed:
@@ -212,6 +268,11 @@ def _with(paths: Paths, side: _Side, made: Learned, lessons: TrainingSet) -> _Si
     embedder = CachedEmbedder(load_embedder(embed, paths.cache), paths.cache)
     side = replace(side, embedder=embedder)
     return replace(side, version=_build(paths, side)) if made.reindex else side
+
+
+def _second(parts: Sequence[Part]) -> bool:
+    """Whether any of these is a second look."""
+    return any("rerank" in part.retrieve for part in parts)
 
 
 def _beneath(paths: Paths, side: _Side, made: Learned) -> str:
@@ -224,9 +285,16 @@ def _beneath(paths: Paths, side: _Side, made: Learned) -> str:
 
 
 def _left(side: _Side, made: Learned) -> tuple[Part, ...]:
-    """Which parts stay beside a new one: none of its kind, and none that was learned for other vectors or words."""
-    gone = {made.learner} if "weight" in made.retrieve else {made.learner, "fusion"}
-    return tuple(p for p in side.parts if p.learner not in gone and not (made.reindex and p.base))
+    """Which parts stay beside a new one: none of its kind, and none learned for what it changes."""
+    gone = {made.learner, "fusion"} if _moves(made) else {made.learner}
+    looks = _moves(made) or "rerank" in made.retrieve
+    left = [one for one in side.parts if one.learner not in gone and not (looks and "rerank" in one.retrieve)]
+    return tuple(one for one in left if not (made.reindex and one.base))
+
+
+def _moves(made: Learned) -> bool:
+    """Whether what the legs find is another thing with it, so that what mixes and orders it must be found anew."""
+    return bool(made.embed) or "glossary" in made.retrieve
 
 
 def _build(paths: Paths, side: _Side) -> IndexVersion:
@@ -252,11 +320,26 @@ def _build(paths: Paths, side: _Side) -> IndexVersion:
     return version
 
 
-def _chosen(base: _Side, new: _Side, lessons: TrainingSet) -> Gain:
-    """Compare two sides on the lessons for selection, by the weights as they are where a weight is what was learned."""
+def _chosen(paths: Paths, base: _Side, new: _Side, lessons: TrainingSet) -> tuple[Gain, SecondLook | None]:
+    """Compare two sides on the lessons for selection, by the weights as they are where a weight is what was learned.
+
+    Returns the new side's second look as well, which knows what it cost.
+    """
     chosen = lessons.of("select")
     weights = (base.weight, new.weight) if "weight" in new.parts[-1].retrieve else (None, None)
-    return crossfit(base.legs(chosen), new.legs(chosen), chosen, rules=_CHOICE, weights=weights)
+    legs = base.legs(chosen), new.legs(chosen)
+    looks = _look(paths, base, legs[0]), _look(paths, new, legs[1])
+    return crossfit(*legs, chosen, rules=_CHOICE, weights=weights, looks=looks), looks[1]
+
+
+def _look(paths: Paths, side: _Side, legs: Mapping[str, Legs]) -> SecondLook | None:
+    """A side's second look over what its legs found, None where it has none."""
+    if side.reranker is None:
+        return None
+    params, served = side.params.retrieve.rerank, side.served
+    weights = [side.weight, served.weight, served.weight if served.code_weight is None else served.code_weight]
+    named = reachable(legs.values(), params.depth, weights)
+    return SecondLook(side.reranker, params, chunk_texts(paths.data / "chunks", named), side.put)
 
 
 def _final(paths: Paths, served: _Side, side: _Side, lessons: TrainingSet) -> tuple[Gain | None, bool, tuple[str, ...]]:
@@ -267,9 +350,16 @@ def _final(paths: Paths, served: _Side, side: _Side, lessons: TrainingSet) -> tu
     fixed = isinstance(side.params.retrieve.weight, float)
     before, weight = _asked_before(paths), side.weight if fixed else None
     rules = Rules(min_lessons=side.params.learn.min_measured, confidence=1 - 0.05 / (1 + before))
+    legs = served.legs(asked), side.legs(asked)
+
+    def mix(lesson: Lesson) -> Fusion:
+        return served.served.on(route(served.put(lesson.question)))
+
+    new = [one for one in side.parts if one not in served.parts]
     gain = compare(
-        served.legs(asked), side.legs(asked), asked, rules=rules, weights=(None, weight),
-        base_fusion=lambda lesson: served.served.on(route(lesson.question)),
+        *legs, asked, rules=rules, weights=(None, weight), base_fusion=mix,
+        new_fusion=None if any(one.embed or "weight" in one.retrieve for one in new) else mix,
+        looks=(_look(paths, served, legs[0]), _look(paths, side, legs[1])),
     )  # fmt: skip
     judged = verdict(gain, rules=rules)
     times = (
@@ -290,7 +380,7 @@ def _model(embed: EmbedParams, paths: Paths, *, questions: bool) -> Path:
     if embed.backend == "minilm" and not (questions and embed.query_model):
         return packaged_minilm()
     if embed.backend not in ("minilm", "openvino", "torch"):
-        raise ConfigError(f"embed.backend {embed.backend} cannot be trained here: set learn.ladder to [fusion]")
+        raise ConfigError(f"embed.backend {embed.backend} cannot be trained here: set learn.ladder to [fusion, reranker]")
     return model_folder((embed.query_model if questions else "") or embed.model, paths.cache)
 
 
@@ -308,7 +398,8 @@ def _leave(
         paths.data / "learned.json",
         {
             "trainset": lessons.sha,
-            "lessons": {split: len(lessons.of(split)) for split in ("train", "select", "report")},
+            "lessons": {split: len(lessons.asked().of(split)) for split in ("train", "select", "report")},
+            "synthetic": sum(one.synthetic for one in lessons.lessons),
             "simulated": bool(lessons.card.get("simulated")),
             "tried": [{**asdict(one), "reasons": list(one.reasons)} for one in tried],
             "parts": rows,

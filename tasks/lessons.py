@@ -2,13 +2,14 @@
 
 A lesson is a question and how sure its users made us that a chunk answers it. Lessons are split three ways: `train` is
 what a learner may see, `select` is for choosing between what it made (an epoch, a fusion weight), `report` is for the
-figure that is published and for nothing else.
+figure that is published and for nothing else. Where the log is thin, questions made from documents stand beside those of
+users, for training alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,8 @@ class Lesson:
 
     `gains`: chunk id -> 0..1, how sure we are that it answers; `passed`: chunks that were shown above what was taken, or
     voted down. `users` is how many agree. `unseen` says, of a lesson not for training, that none for training has a
-    gain in any of its documents. `seqs` are the records it was made of.
+    gain in any of its documents. `seqs` are the records it was made of. `synthetic`: no user asked, a rule made it from
+    its document; such a lesson is for training only.
     """
 
     id: str
@@ -37,6 +39,7 @@ class Lesson:
     split: Split = "train"
     unseen: bool = False
     seqs: tuple[int, ...] = ()
+    synthetic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,10 @@ class TrainingSet:
     def of(self, split: Split) -> list[Lesson]:
         """The lessons of one split, in order."""
         return [lesson for lesson in self.lessons if lesson.split == split]
+
+    def asked(self) -> TrainingSet:
+        """The set without what nobody asked: made-up questions share their passage's words, and so speak for BM25."""
+        return replace(self, lessons=tuple(lesson for lesson in self.lessons if not lesson.synthetic))
 
 
 def write_set(folder: Path, lessons: Iterable[Lesson], texts: Mapping[str, str], card: dict[str, Any]) -> None:

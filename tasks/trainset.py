@@ -3,7 +3,8 @@
 From the newest sealed part of the interaction log (learn.window records) comes data/trainset: lessons, the texts of
 the chunks they name, what was set aside and why, and a card. Too small a log makes an empty set that says so. A lesson
 is placed by the hashes of its question and documents, so that none moves from the report to training as the log grows
-(one whose records leave the window is placed anew). docs/learning-data.md tells the rules with their reasons.
+(one whose records leave the window is placed anew). Where there are too few lessons for training, questions made from
+documents fill them up, labelled as such. docs/learning-data.md tells the rules with their reasons.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ragkeep.pii import mask
 from ragkeep.types import content_id
 from tasks.claims import Claims, Opinion, judge, opinions
 from tasks.history import History, read_history
+from tasks.learners.synthetic import make_lessons
 from tasks.lessons import Lesson, Split, write_set
 from tasks.questions import Known, Likeness, canonical, leaders, normalised, share
 from tasks.suspects import Suspect, suspects
@@ -54,6 +56,7 @@ class _Set:
     """What is made, with what was counted on the way."""
 
     lessons: list[Lesson] = field(default_factory=list)
+    synthetic: list[Lesson] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
     quarantined: list[dict[str, Any]] = field(default_factory=list)
     evidence: Counter[str] = field(default_factory=Counter)
@@ -66,23 +69,30 @@ class _Set:
 def run(paths: Paths, params: Params) -> dict[str, Any]:
     """Write data/trainset. Raises ValidationFailed where a lesson contradicts what a set promises."""
     learn = params.learn
-    history = read_history(paths.interactions, learn.window)
+    history, chunks = read_history(paths.interactions, learn.window), Chunks(paths.data / "chunks")
     made = _Set()
     if history.acts:
         known = Known(held_back(paths, params), likeness := Likeness())
-        _fill(made, history, Chunks(paths.data / "chunks"), learn, known, likeness)
+        _fill(made, history, chunks, learn, known, likeness)
         history.forget()
         made.expectations = checked(made.lessons, made.texts, made.quarantined, known, learn)
+        made.synthetic = _made_up(made, chunks, learn, known)
     if len(made.lessons) < learn.min_lessons:
         made.left_out["too few"] += len(made.lessons)
-        made.lessons, made.texts = [], {}
+        made.lessons, made.synthetic, made.texts = [], [], {}
     card = _card(history, made, learn)
     folder = paths.data / "trainset"
     write_rows(folder / QUARANTINE, made.quarantined)
     write_text(folder / CARD_TEXT, card_text(card))
-    write_set(folder, made.lessons, made.texts, card)
+    write_set(folder, [*made.lessons, *made.synthetic], made.texts, card)
     splits = {f"{name}ing" if name == "train" else name: part["lessons"] for name, part in card["splits"].items()}
-    return {"lessons": len(made.lessons), **splits, "quarantined": len(made.quarantined), "note": card["note"]}
+    return {
+        "lessons": len(made.lessons),
+        **splits,
+        "synthetic": len(made.synthetic),
+        "quarantined": len(made.quarantined),
+        "note": card["note"],
+    }
 
 
 def held_back(paths: Paths, params: Params) -> list[str]:
@@ -117,6 +127,31 @@ def _fill(made: _Set, history: History, chunks: Chunks, learn: LearnParams, know
             seqs = {seq for n in theme.answers for seq in claims.seqs(n, gone)}
             lessons.append(replace(lesson, seqs=tuple(sorted(seqs))))
     made.lessons = sorted(_unseen(lessons, chunks.document), key=lambda lesson: lesson.id)
+
+
+def _made_up(made: _Set, chunks: Chunks, learn: LearnParams, known: Known) -> list[Lesson]:
+    """Fill up the lessons for training with questions made from documents that no user's lesson is about.
+
+    None is made from a document that is held out, nor from one that a lesson for selection or the report is about: what
+    is unseen stays so. None is like a question that quality is measured with, nor one that a user asked, nor names a
+    person.
+    """
+    missing = learn.synthetic - sum(lesson.split == "train" for lesson in made.lessons)
+    if missing <= 0 or not made.lessons:
+        return []
+    stands = chunks.stands(made.texts)
+    about = {stands[chunk] for lesson in made.lessons for chunk in lesson.gains if chunk in stands}
+    taken = [c for c, at in stands.items() if at in about or share("document", "/".join(at)) < learn.unseen]
+    asked = {normalised(lesson.question) for lesson in made.lessons}
+    found = [
+        replace(one, workspace=stands[chunk].workspace)
+        for one in make_lessons({c: made.texts[c] for c in sorted(stands)}, taken)
+        for chunk in one.gains
+        if normalised(one.question) not in asked
+        and mask(one.question)[0] == one.question
+        and known.near(one.question) < learn.evaluation_question
+    ]
+    return found[:missing]
 
 
 def account(user: str) -> str:
@@ -251,7 +286,8 @@ def _unseen(lessons: Sequence[Lesson], document: Callable[[str], str]) -> list[L
 def _card(history: History, made: _Set, learn: LearnParams) -> dict[str, Any]:
     parts = {name: [lesson for lesson in made.lessons if lesson.split == name] for name in SPLITS}
     return {
-        "sha": _sha(made), "lessons": len(made.lessons), "note": _note(history, made, learn),
+        "sha": _sha(made), "lessons": len(made.lessons), "synthetic": len(made.synthetic),
+        "note": _note(history, made, learn),
         "simulated": history.simulated > 0,
         "window": {"first": history.first, "last": history.last, "records": history.records},
         "log": {
@@ -287,7 +323,8 @@ def _note(history: History, made: _Set, learn: LearnParams) -> str:
 
 def _sha(made: _Set) -> str:
     """Hash lessons and texts; each first by itself, so that they are not all in memory once more."""
-    lessons = (content_id(json.dumps(asdict(lesson), sort_keys=True)) for lesson in made.lessons)
+    whole = (*made.lessons, *made.synthetic)
+    lessons = (content_id(json.dumps(asdict(lesson), sort_keys=True)) for lesson in whole)
     return content_id(*lessons, *(content_id(*item) for item in sorted(made.texts.items())))
 
 

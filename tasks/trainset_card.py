@@ -71,6 +71,7 @@ def card_text(card: Mapping[str, Any]) -> str:
         "# Training set", "",
         f"{simulated}{card['note'] or 'Lessons that were made of what users did with answers.'}", "",
         f"- set `{card['sha']}`, {card['lessons']:,} lessons, {card['texts']:,} texts",
+        f"- {card['synthetic']:,} more questions that nobody asked, made from documents, for training only",
         f"- records {window['first']:,} to {window['last']:,} of the interaction log ({window['records']:,} read, "
         f"{log['erased']:,} erased by {log['erasures']:,} erasures in this window; {log['simulated']:,} simulated)",
         f"- {card['accounts']:,} accounts",

@@ -97,6 +97,12 @@ class Chunks:
             found |= {chunk.id: chunk.embed_text for chunk in iter_chunks(read_table(path)) if chunk.id in wanted}
         return found
 
+    def stands(self, named: Iterable[str]) -> dict[str, Stand]:
+        """Say where chunks are: chunk id -> Stand."""
+        wanted = set(named)
+        rows = self._rows(["id", "workspace", "uri"]) if wanted else iter(())
+        return {row["id"]: Stand(row["workspace"], row["uri"]) for row in rows if row["id"] in wanted}
+
     def document(self, chunk: str) -> str:
         """Name a chunk's document: workspace and uri."""
         return "/".join(self.where[chunk])

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from ragkeep.config import RerankParams
 from ragkeep.errors import ProviderAway
 from ragkeep.ports import Reranker
-from ragkeep.rerank import open_reranker, rerank
+from ragkeep.rerank import depth, open_reranker, order, rerank
 from ragkeep.testing import OverlapReranker
 from ragkeep.types import Chunk, Hit
 
@@ -71,3 +72,18 @@ def test_without_a_reranker_nothing_is_cut() -> None:
     assert look("when", FOUND, None) == ([hit.chunk.text for hit in FOUND], "")
     assert open_reranker(RerankParams()) is None
     assert open_reranker(RerankParams(backend="overlap")) is not None
+
+
+def test_a_share_of_the_first_look_can_be_kept() -> None:
+    scores, first = np.array([0.0, 1.0, 0.9], np.float32), np.array([1.0, 0.0, 0.9], np.float32)
+    assert order(scores, first, 1.0) == [1, 2, 0]
+    assert order(scores, first, 0.5) == [2, 0, 1]
+    assert order(scores, first, 0.0) == [0, 2, 1]
+    assert order(np.zeros(3, np.float32), first, 0.5) == [0, 2, 1]
+
+
+def test_more_is_looked_for_than_is_asked_for_and_no_more_is_kept() -> None:
+    every = replace(PARAMS, top=0)
+    best, _ = asyncio.run(rerank("when are pumps serviced", FOUND, OverlapReranker(), every, k=1))
+    assert [hit.chunk.text for hit in best] == ["pumps are serviced yearly"]
+    assert (depth(every, 10), depth(RerankParams(), 10)) == (20, 10)

@@ -2,14 +2,13 @@
 
     uv run python -m benchmarks.learning.reranker --json [--set DIR ...] [--seeds 3]
 
-`promoted` is what the rules of `evaluation.gain` say of each seed; `p95_ms` is the time to score twenty texts.
+`promoted` is what the rules of `evaluation.gain` say of each seed; `p95_ms` is the CPU time of a second look.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,16 @@ from typing import Any
 import numpy as np
 
 from evaluation.gain import verdict
-from ragkeep.config import RerankParams
+from ragkeep.config import RerankParams, parse
 from ragkeep.fusion import fuse, ranking, tune_weight
-from ragkeep.ports import Reranker
-from ragkeep.rerankers.features import features_reranker
+from ragkeep.glossary import Glossary
+from ragkeep.learned import placed
+from ragkeep.rerank import open_reranker
 from ragkeep.types import Fusion, Legs
-from tasks.learners.reranker import DEPTH, learn
+from tasks.learners import Learned, Learner, NothingToLearn
+from tasks.learners.reranker import learn
+from tasks.lessons import Lesson
+from tasks.second_look import SecondLook
 
 from .common import KEPT, Bench, measure, pooled, run, silent
 
@@ -31,44 +34,57 @@ IMPRESSIONS, WRONG = 1500, 0.2
 
 def experiment(bench: Bench, seeds: range) -> dict[str, Any]:
     """Learn for each seed, put the first twenty of the tuned mix in the learned order, and compare."""
-    sides, promoted, times = [], [], list[float]()
+    return compared(bench, seeds, learn, IMPRESSIONS)
+
+
+def compared(bench: Bench, seeds: range, learner: Learner, impressions: int) -> dict[str, Any]:
+    """Compare the tuned mix with what a learner's second look makes of it; `nothing` counts seeds that taught none."""
+    sides, promoted, times, cards, nothing = [], [], list[float](), list[dict[str, Any]](), 0
     for seed in seeds:
-        lessons = bench.clicks(IMPRESSIONS, WRONG, seed)
+        lessons = bench.clicks(impressions, WRONG, seed)
+        select = lessons.of("select")
+        chosen, legs = bench.legs(select), bench.legs(bench.report)
+        weight = tune_weight([chosen[one.id] for one in select], [one.gains for one in select])
         folder = Path(tempfile.mkdtemp(dir=KEPT))
         try:
-            made = learn(lessons, bench.base, folder, seed=seed, tick=silent)
-            model = features_reranker(RerankParams(model=str(made.folder)))
+            made = learner(lessons, bench.base, folder, seed=seed, tick=silent)
+            look = second_look(made, bench.set.corpus)
+            second = {one.id: reordered(one, legs[one.id], Fusion("convex", weight), look) for one in bench.report}
+        except NothingToLearn:
+            nothing += 1
+            continue
         finally:
             shutil.rmtree(folder)
-        select = lessons.of("select")
-        chosen = bench.legs(select)
-        weight = tune_weight([chosen[one.id] for one in select], [one.gains for one in select])
-        legs = bench.legs(bench.report)
-        second = {
-            one.id: reordered(one.question, legs[one.id], Fusion("convex", weight), model, bench.set.corpus, times)
-            for one in bench.report
-        }
         one = measure(bench.report, [], legs, second, weights=(weight, 1.0))
         sides.append(one)
         promoted.append(verdict(one.gain).promote)
-    return {
-        "end_to_end": pooled(sides), "promoted": promoted, "p95_ms": round(1000 * float(np.quantile(times, 0.95)), 2),
+        times.append(look.p95_ms)
+        cards.append(made.card)
+    told = {"end_to_end": pooled(sides)} if sides else {}
+    return told | {
+        "promoted": promoted, "nothing": nothing, "p95_ms": times, "mix": [card.get("mix", 1.0) for card in cards],
+        "lessons": [card["lessons"] for card in cards], "learning_cpu_s": [card["cpu_s"] for card in cards],
     }  # fmt: skip
 
 
-def reordered(
-    question: str, legs: Legs, fusion: Fusion, model: Reranker, texts: Mapping[str, str], times: list[float]
-) -> Legs:
-    """Say the learned order as one leg: the first twenty by the reranker, the others below them as they were."""
-    order = [int(n) for n in ranking(fuse(legs, fusion), len(legs.ids))]
-    head = order[:DEPTH]
-    began = time.perf_counter()
-    scores = model.score(question, [texts[legs.ids[n]] for n in head])
-    times.append(time.perf_counter() - began)
-    order = [head[n] for n in ranking(scores, len(head))] + order[DEPTH:]
-    vector = np.empty(len(order), np.float32)
-    vector[order] = np.linspace(1, 0, len(order), dtype=np.float32)
-    return Legs(legs.ids, vector, np.zeros(len(order), np.float32))
+def second_look(made: Learned, texts: Mapping[str, str]) -> SecondLook:
+    """Open what was learned as serving does."""
+    params = parse(RerankParams, placed(made.retrieve, made.folder or "")["rerank"], "learned")
+    model = open_reranker(params)
+    assert model is not None
+    model.score("warm up", ["once"])
+    return SecondLook(model, params, texts, Glossary({}).apply)
+
+
+def reordered(lesson: Lesson, legs: Legs, fusion: Fusion, look: SecondLook) -> Legs:
+    """Say the learned order as one leg: the first hits by the second look, the others below them as they were."""
+    fused = fuse(legs, fusion)
+    order = ranking(fused, len(legs.ids))
+    ids = look(lesson, [legs.ids[n] for n in order], fused[order])
+    place = {chunk: n for n, chunk in enumerate(legs.ids)}
+    vector = np.empty(len(ids), np.float32)
+    vector[[place[chunk] for chunk in ids]] = np.linspace(1, 0, len(ids), dtype=np.float32)
+    return Legs(legs.ids, vector, np.zeros(len(ids), np.float32))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def load_embedder(params: EmbedParams, cache: Path) -> Embedder:
 
     Raises ConfigError, ModelError, MissingExtra.
     """
-    params = replace(params, model=_kept(params.model, cache), query_model=_kept(params.query_model, cache))
+    params = replace(params, model=kept(params.model, cache), query_model=kept(params.query_model, cache))
     passages: Embedder = load(EMBEDDERS, params.backend, params=replace(params, query_model=""), cache=cache)
     if not params.query_model:
         return passages
@@ -34,9 +34,10 @@ def query_fingerprint(embedder: Embedder) -> str:
 
 def model_folder(name: str, cache: Path) -> Path:
     """Find the folder of a model that params name: a folder, one of {models}, or a hub's that is in its cache."""
-    folder = Path(_kept(name, cache)).expanduser()
+    folder = Path(kept(name, cache)).expanduser()
     return folder if folder.is_dir() else hub_snapshot(name)
 
 
-def _kept(name: str, cache: Path) -> str:
+def kept(name: str, cache: Path) -> str:
+    """Put the folder of models beside the cache in place of {models} in a name."""
     return name.replace(MODELS, str(cache.parent / "models"))

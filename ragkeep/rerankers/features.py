@@ -27,24 +27,23 @@ NAMES = ("place", "held", "best_part", "pairs", "opening", "length")
 """The features, in order: the place a text was given in (1 for the first), the share of the question's words it holds, by
 how rare they are; the largest share that one sentence or line holds; the share of the question's neighbouring words that
 are neighbours in the text; the share its first 40 words hold; the logarithm of its length."""
-TERMS, OPENING = "terms.json", 40
+TERMS, OPENING = "terms", 40
 _PART = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
 def features_reranker(params: RerankParams) -> FeaturesReranker:
     """Read `params.model`. Raises ConfigError without one, ModelError where it cannot be read."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
     if not params.model:
         raise ConfigError("retrieve.rerank: features needs model, a folder that a learner made")
     folder = Path(params.model).expanduser()
     try:
-        held = load_file(require_safetensors(folder))
-        words = json.loads((folder / TERMS).read_text(encoding="utf-8"))
-        rare = dict(zip(words, held["rarity"].tolist(), strict=True))
-        return FeaturesReranker(folder.name, held["weights"], rare)
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        with safe_open(str(require_safetensors(folder)), "numpy") as held:
+            words = json.loads((held.metadata() or {})[TERMS])
+            rare = dict(zip(words, held.get_tensor("rarity").tolist(), strict=True))
+            return FeaturesReranker(folder.name, held.get_tensor("weights"), rare)
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{folder} is no reranker of features ({error}): learn it again") from None
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from ..config import Paths
 from ..errors import NotFound, ReleaseError
+from ..files import read_json
 from ..glossary import Glossary
+from ..learned import Part, parts_of
 from ..releases import read_release
 from ..types import Interaction
 
@@ -24,7 +26,8 @@ def explain_answer(paths: Paths, found: list[Interaction]) -> dict[str, Any]:
     return {
         "answer_id": about.answer, "at": about.at, "workspace": about.workspace, "session": about.session,
         "user": about.user, "release": about.release, **about.payload,
-        "release_details": release, "glossary": _words(about, release), "feedback": [
+        "release_details": release, "glossary": _words(about, release), "second_look": _second_look(paths, release),
+        "feedback": [
             {"at": one.at, "kind": one.kind, "user": one.user, **one.payload} for one in found if one.kind != "answer"
         ],
     }  # fmt: skip
@@ -35,3 +38,20 @@ def _words(about: Interaction, release: dict[str, Any] | None) -> list[str]:
     words = (release["serving"].get("retrieve") or {}).get("glossary") if release else None
     asked = about.payload.get("rewritten") or about.payload.get("question") or ""
     return list(Glossary(words or {}).used(asked))
+
+
+def _second_look(paths: Paths, release: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What put the release's first hits in their order: a learned one's model, lessons and weights by feature."""
+    serving = release["serving"] if release else {}
+    rerank = (serving.get("retrieve") or {}).get("rerank") or {}
+    if not rerank.get("backend"):
+        return None
+    told = {"by": rerank["model"] or rerank["backend"], "depth": rerank["depth"]}
+    learned = next((part for part in parts_of(serving.get("learned", [])) if "rerank" in part.retrieve), None)
+    return told | (_learned(paths, learned) if learned else {})
+
+
+def _learned(paths: Paths, part: Part) -> dict[str, Any]:
+    card = read_json(paths.models / part.folder / "card.json") or {}  # none where it was pruned since
+    kept = {name: card[name] for name in ("lessons", "weights", "p95_ms") if name in card}
+    return {"model": f"{part.learner}/{part.version}", "sha256": part.sha256, "trainset": part.trainset, **kept}

@@ -8,7 +8,7 @@ promotes anything. The same lessons, base and seed give the same bytes on one CP
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ LADDER = {
     "query-tower": "tasks.learners.query_tower:learn",
     "both-towers": "tasks.learners.both_towers:learn",
     "reranker": "tasks.learners.reranker:learn",
+    "cross-encoder": "tasks.learners.cross_encoder:learn",
 }
 """Learner name -> "module:function", cheapest first."""
 
@@ -39,12 +40,14 @@ class Base:
 
     `embedder` built its index, `model` is the sentence-transformers folder that embedder was read from (safetensors).
     `legs` searches both legs of its live index for lessons, with the vectors given (float32 (n, dim)) or the embedder's
-    own: lesson id -> Legs.
+    own: lesson id -> Legs. `texts` reads the texts of chunks by id, those too that no lesson names; None where the
+    training set has them all.
     """
 
     embedder: Embedder
     model: Path
     legs: Callable[[Sequence[Lesson], Vectors | None], Mapping[str, Legs]]
+    texts: Callable[[Collection[str]], Mapping[str, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

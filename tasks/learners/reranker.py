@@ -15,17 +15,18 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ragkeep.analysis import idf, terms
-from ragkeep.files import fsync_dir, fsync_file, write_text
+from ragkeep.files import fsync_dir, fsync_file
 from ragkeep.fusion import fuse, ranking, tune_weight
 from ragkeep.models import sha256
 from ragkeep.rerankers.features import NAMES, TERMS, features
-from ragkeep.types import Fusion, Legs
+from ragkeep.types import Fusion
 
 from ..lessons import Lesson, TrainingSet
 from . import Base, Learned, NothingToLearn
@@ -41,12 +42,11 @@ def learn(lessons: TrainingSet, base: Base, out: Path, *, seed: int, tick: Calla
     chosen = usable(lessons, MOST)
     if len(chosen) < LEAST:
         raise NothingToLearn(f"the reranker needs {LEAST} lessons for training, there are {len(chosen)}")
-    legs = base.legs(chosen, None)
-    fusion = Fusion("convex", tune_weight([legs[one.id] for one in chosen], [one.gains for one in chosen]))
+    shown, texts = first_hits(chosen, lessons, base, DEPTH)
     rarity = _rarity(lessons.texts)
     differences: list[NDArray[np.float32]] = []
     for done, one in enumerate(chosen, 1):
-        differences += _differences(one, legs[one.id], fusion, lessons.texts, rarity)
+        differences += _differences(one, shown[one.id].ids, texts, rarity)
         tick(done, len(chosen))
     if not differences:
         raise NothingToLearn("no lesson's answer is among the first twenty: there is nothing to put in a better order")
@@ -57,10 +57,35 @@ def learn(lessons: TrainingSet, base: Base, out: Path, *, seed: int, tick: Calla
         "seed": seed, "weights": dict(zip(NAMES, np.round(weights, 6).tolist(), strict=True)),
         "cpu_s": round(time.process_time() - began, 1),
     }  # fmt: skip
-    serving = {"backend": "features", "model": "{folder}", "depth": DEPTH, "margin": 1.0}
+    serving = {"backend": "features", "model": "{folder}", "depth": DEPTH, "top": 0, "margin": 1.0}
     return Learned(
         "reranker", out / "model", sha256(out / "model" / "model.safetensors"), retrieve={"rerank": serving}, card=card
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What was found first for a lesson, best first: chunk ids and fused scores, float32 (n,)."""
+
+    ids: list[str]
+    scores: NDArray[np.float32]
+
+
+def first_hits(
+    chosen: Sequence[Lesson], lessons: TrainingSet, base: Base, depth: int
+) -> tuple[dict[str, Shown], Mapping[str, str]]:
+    """Return what tuned fusion finds first for each lesson, best first, and the texts of all of it.
+
+    What nobody clicked has a text as well as what somebody did: a reranker that saw only the latter would learn that.
+    """
+    legs = base.legs(chosen, None)
+    fusion = Fusion("convex", tune_weight([legs[one.id] for one in chosen], [one.gains for one in chosen]))
+    fused = {name: fuse(one, fusion) for name, one in legs.items()}
+    places = {name: ranking(scores, depth) for name, scores in fused.items()}
+    named = {legs[name].ids[n] for name, found in places.items() for n in found}
+    texts = lessons.texts if base.texts is None else base.texts(named)
+    kept = {name: [n for n in found if legs[name].ids[n] in texts] for name, found in places.items()}
+    return {name: Shown([legs[name].ids[n] for n in found], fused[name][found]) for name, found in kept.items()}, texts
 
 
 def fitted(differences: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -78,11 +103,10 @@ def fitted(differences: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _differences(
-    lesson: Lesson, legs: Legs, fusion: Fusion, texts: Mapping[str, str], rarity: Mapping[str, float]
+    lesson: Lesson, shown: Sequence[str], texts: Mapping[str, str], rarity: Mapping[str, float]
 ) -> Sequence[NDArray[np.float32]]:
     """Features of what was taken less those of each other one among the first twenty."""
-    shown = [legs.ids[n] for n in ranking(fuse(legs, fusion), DEPTH)]
-    rows = features(lesson.question, [texts.get(chunk, "") for chunk in shown], rarity)
+    rows = features(lesson.question, [texts[chunk] for chunk in shown], rarity)
     gains = np.array([lesson.gains.get(chunk, 0.0) for chunk in shown])
     return [rows[i] - rows[j] for i in np.flatnonzero(gains > 0) for j in np.flatnonzero(gains == 0)]
 
@@ -93,14 +117,13 @@ def _rarity(texts: Mapping[str, str]) -> dict[str, float]:
 
 
 def _save(folder: Path, weights: NDArray[np.float64], rarity: Mapping[str, float]) -> None:
-    """Write the folder, weights last, durably."""
+    """Write the folder durably: one file, so that its hash is of all that scores."""
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / TERMS, json.dumps(list(rarity), ensure_ascii=False))
     new = folder / "model.safetensors.tmp"
     held = {"weights": weights.astype(np.float32), "rarity": np.array(list(rarity.values()), np.float32)}
-    save_file(held, new)
+    save_file(held, new, metadata={TERMS: json.dumps(list(rarity), ensure_ascii=False)})
     fsync_file(new)
     new.replace(folder / "model.safetensors")
     fsync_dir(folder)

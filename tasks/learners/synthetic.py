@@ -39,7 +39,7 @@ def make_lessons(texts: Mapping[str, str], taken: Iterable[str] = (), *, each: i
     made = [(q, chunk) for chunk in sorted(texts) if chunk not in have for q in _first(questions(texts[chunk]), each)]
     counts = Counter(q.lower() for q, _ in made)
     kept = sorted((content_id("synthetic", q, chunk), q, chunk) for q, chunk in made if counts[q.lower()] == 1)
-    return [Lesson(f"s{name[:16]}", q, {chunk: GAIN}, users=0) for name, q, chunk in kept[:most]]
+    return [Lesson(f"s{name[:16]}", q, {chunk: GAIN}, users=0, synthetic=True) for name, q, chunk in kept[:most]]
 
 
 def questions(text: str) -> Iterator[str]:

@@ -19,7 +19,7 @@ TEXTS = {f"d{n:02}.md": f"The {name} of a pump is {what}." for n, (name, what) i
     ("motor", "never painted"), ("casing", "cast in iron"), ("handle", "bent to the left"), ("gauge", "read at noon"),
 ])}  # fmt: skip
 ASKED = {name: f"Tell me about the {text.split()[1]} please" for name, text in TEXTS.items()}
-SMALL = LearnParams(min_lessons=1, unseen=0.0)
+SMALL = LearnParams(min_lessons=1, unseen=0.0, synthetic=0)
 
 
 class People:

@@ -14,7 +14,16 @@ import pytest
 from evaluation.gate import judge
 from evaluation.scores import flat_scores, read_report
 from flows import night as nights
-from ragkeep.config import EmbedParams, EvaluateParams, GateParams, IndexParams, Params, Paths, SourceParams
+from ragkeep.config import (
+    EmbedParams,
+    EvaluateParams,
+    GateParams,
+    IndexParams,
+    Params,
+    Paths,
+    RerankParams,
+    SourceParams,
+)
 from ragkeep.errors import CanaryFailed, IndexMissing, StoreError
 from ragkeep.files import read_json, write_json
 from ragkeep.releases import point, require_champion, save_release
@@ -153,6 +162,14 @@ def test_shuffled_vectors_are_refused_question_by_question(paths: Paths, tmp_pat
     found = judge(read_report(tmp_path / "champion"), read_report(paths.data / "evaluation"), GATE, index=name)
     assert found.verdict == "fail"
     assert [q["base"] > q["new"] for q in found.questions] == [True] * 6
+
+
+def test_ranks_are_those_after_a_second_look(paths: Paths) -> None:
+    night(paths, shuffle=True)
+    first = replace(PARAMS, retrieve=replace(PARAMS.retrieve, weight=1.0))
+    second = RerankParams(backend="overlap", top=0, margin=1.0)
+    before = run(paths, first)["ndcg_at_10"]
+    assert run(paths, replace(first, retrieve=replace(first.retrieve, rerank=second)))["ndcg_at_10"] == 1.0 > before
 
 
 def test_no_test_question_is_refused_by_the_gate(paths: Paths) -> None:

@@ -155,7 +155,20 @@ def test_labels_that_mean_nothing_are_not_promoted(tonight: Paths) -> None:
 def test_a_log_that_is_too_short_is_said_so(tonight: Paths) -> None:
     found = taught(tonight, [])
     assert (found["parts"], found["tried"]) == ([], [])
-    assert found["reasons"] == ["there are too few lessons to learn from and to measure with"]
+    (reason,) = found["reasons"]
+    assert reason.startswith("there are too few lessons to learn from and to measure with: 0 are held out for the report")
+    assert "about 100 more questions" in reason  # 20 of them, a fifth, would be for the report
+
+
+def test_made_up_questions_fill_up_what_a_tower_learns_from_and_judge_nothing(tonight: Paths) -> None:
+    asked = [one for one in lessons() if one.split != "train"]
+    few = lessons()[:20]
+    made_up = [replace(one, id=f"s{one.id}", synthetic=True) for one in lessons()[20:80]]
+    only_tower = replace(PARAMS, learn=replace(PARAMS.learn, ladder=("query-tower",)))
+    found = taught(tonight, [*asked, *few, *made_up], only_tower)
+    card = found["tried"][0]["card"]
+    assert (card["lessons"], card["synthetic"], found["synthetic"]) == (80, 60, 60)
+    assert found["lessons"] == {"train": 20, "select": 40, "report": 40}
 
 
 def test_parts_already_live_are_what_is_built_upon(tonight: Paths, found: dict[str, Any]) -> None:
@@ -184,10 +197,9 @@ def test_what_is_live_stays_beside_what_is_new(tonight: Paths, found: dict[str, 
 
 
 def test_what_cannot_be_measured_end_to_end_is_not_tried(tonight: Paths) -> None:
-    params = replace(PARAMS, learn=replace(PARAMS.learn, ladder=("fusion", "reranker")))
-    with pytest.raises(
-        ConfigError, match=r"learn.ladder has 'reranker'; what can be promoted is fusion, glossary, query-tower"
-    ):
+    params = replace(PARAMS, learn=replace(PARAMS.learn, ladder=("fusion", "adapter")))
+    told = r"learn.ladder has 'adapter'; what can be promoted is fusion, glossary, query-tower"
+    with pytest.raises(ConfigError, match=told):
         taught(tonight, lessons(), params)
 
 

@@ -61,7 +61,7 @@ def played(tmp_path_factory: pytest.TempPathFactory, labelled: Path) -> tuple[Pa
 
 
 def lessons(paths: Paths, **learn: object) -> TrainingSet:
-    params = replace(load_params(paths.params), learn=LearnParams(**({"min_lessons": 1} | learn)))  # type: ignore[arg-type]
+    params = replace(load_params(paths.params), learn=LearnParams(**({"min_lessons": 1, "synthetic": 0} | learn)))  # type: ignore[arg-type]
     trainset.run(paths, params)
     return read_set(paths.data / "trainset")
 

@@ -41,6 +41,25 @@ def test_one_interaction_is_too_little(people: People) -> None:
     assert "1 lessons are fewer than learn.min_lessons (50)" in found.card["note"]
 
 
+def test_a_thin_log_is_filled_up_with_questions_from_documents_labelled_and_for_training_only(people: People) -> None:
+    people.vote(people.ask("ann", ASKED["d00.md"], "d00.md"))
+    found = people.learn(replace(SMALL, synthetic=5))
+    (asked,) = found.asked().lessons
+    made = [one for one in found.lessons if one.synthetic]
+    assert len(made) == found.card["synthetic"] == 5 - (asked.split == "train")
+    assert {(one.split, one.workspace, one.users, one.seqs) for one in made} == {("train", "default", 0, ())}
+    assert people.chunks["d00.md"].id not in {chunk for one in made for chunk in one.gains}
+    assert (found.card["lessons"], found.card["splits"][asked.split]["lessons"]) == (1, 1)
+    page = (people.paths.data / "trainset" / "card.md").read_text()
+    assert f"- {len(made)} more questions that nobody asked, made from documents, for training only" in page
+
+
+def test_no_question_is_made_from_what_is_held_out_nor_where_there_are_no_lessons(people: People) -> None:
+    assert people.learn(replace(SMALL, synthetic=5)).lessons == ()
+    people.vote(people.ask("ann", ASKED["d00.md"], "d00.md"))
+    assert people.learn(replace(SMALL, synthetic=5, unseen=1.0)).card["synthetic"] == 0
+
+
 def test_an_up_vote_speaks_for_what_was_cited(people: People) -> None:
     people.vote(people.ask("ann", ASKED["d00.md"], "d00.md", "d01.md"))
     lesson = people.lesson("d00.md")
