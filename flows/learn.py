@@ -23,7 +23,7 @@ from evaluation.gate import Verdict
 from ragkeep.config import Params, Paths, find_project, load_params
 from ragkeep.embedders import MODELS
 from ragkeep.errors import CannotJudge, LearnError
-from ragkeep.files import append_row, fsync_dir, read_json, read_rows, write_json
+from ragkeep.files import append_row, read_json, read_rows, replacing_folder, write_json
 from ragkeep.learned import Part, parts_of, placed, rows_of, verify_part
 from ragkeep.learned import tonight as tonights_parts
 from ragkeep.releases import champion, history, read_release, require_champion
@@ -160,7 +160,9 @@ def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     sha = content_id(part.learner, part.base, part.sha256, repr(sorted(part.retrieve.items())), part.trainset)
     folder = paths.models / (Path(part.folder).name or f"{part.learner}-{sha[:12]}")
     if not (folder / "part.json").exists():
-        _copy(paths.root / "models" / "learned" / part.folder if part.folder else None, folder)
+        with replacing_folder(folder) as new:
+            if part.folder:
+                shutil.copytree(paths.root / "models" / "learned" / part.folder, new, dirs_exist_ok=True)
     embed, retrieve = (placed(values, f"{MODELS}/{folder.name}") for values in (part.embed, part.retrieve))
     part = replace(part, embed=embed, retrieve=retrieve, folder=folder.name)
     if part.sha256:
@@ -177,27 +179,6 @@ def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     _trained(paths, part)
     write_json(folder / "part.json", asdict(part) | {"at": now(), "simulated": found["simulated"]})
     return part
-
-
-def _copy(source: Path | None, target: Path) -> None:
-    """Copy a folder so that the target is there whole or not at all."""
-    making = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(making, ignore_errors=True)
-    shutil.rmtree(target, ignore_errors=True)  # what a killed run left before its part.json
-    if source is None:
-        making.mkdir(parents=True)
-    else:
-        shutil.copytree(source, making, copy_function=_durably)
-    fsync_dir(making)
-    making.replace(target)
-    fsync_dir(target.parent)
-
-
-def _durably(source: str, target: str) -> str:
-    shutil.copyfile(source, target)
-    with Path(target).open("rb") as file:
-        os.fsync(file.fileno())
-    return target
 
 
 @contextmanager
