@@ -24,16 +24,17 @@ from ragkeep.config import Params, Paths, find_project, load_params
 from ragkeep.embedders import MODELS
 from ragkeep.errors import CannotJudge, LearnError
 from ragkeep.files import append_row, read_json, read_rows, replacing_folder, write_json
-from ragkeep.learned import Part, parts_of, placed, rows_of, verify_part
+from ragkeep.learned import LEDGER, Part, parts_of, placed, rows_of, verify_part
 from ragkeep.learned import tonight as tonights_parts
 from ragkeep.releases import champion, history, read_release, require_champion
 from ragkeep.types import Release, content_id
-from tasks.inputs import TRIAL
+from tasks.inputs import TRIAL, interactions
 from tasks.lessons import CARD, read_set
 
 from . import learn_report, night, registry, unchanged
 from .lease import Lease
 from .nightly import held, judge, publish_watched, register, tonight, walk
+from .prune import remove_models, unbound_models
 from .publish import now
 from .unchanged import note
 
@@ -91,11 +92,12 @@ def _kept(paths: Paths, found: dict[str, Any]) -> dict[str, Any]:
 
 def _promoted(paths: Paths, params: Params, lease: Lease, found: dict[str, Any], approval: bool) -> dict[str, Any]:
     """Register what gained, try it as a night of its own, and publish the release that the gate lets in."""
+    live, learned_from = require_champion(paths), read_json(paths.data / "inputs" / "interactions.json")
+    _require_log(paths, params, learned_from)
     parts = [_keep(paths, part, found) for part in parts_of(found["parts"])]
-    live = require_champion(paths)
     with _trial(paths, parts):
         try:
-            release, verdict = _tried(paths, params, lease, found, parts)
+            release, verdict = _tried(paths, params, lease, found, parts, learned_from)
             waits = approval or _taken_back(paths, parts)
             if verdict.verdict == "pass" and not waits:
                 publish_watched(paths, params, release, lease)
@@ -121,13 +123,15 @@ def _taken_back(paths: Paths, parts: list[Part]) -> bool:
 
 
 def _tried(
-    paths: Paths, params: Params, lease: Lease, found: dict[str, Any], parts: list[Part]
+    paths: Paths, params: Params, lease: Lease, found: dict[str, Any], parts: list[Part], learned_from: dict[str, Any]
 ) -> tuple[Release, Verdict]:
     """Have a night with the parts on trial; return the release it made and what the gate says."""
-    learned_from = read_json(paths.data / "inputs" / "interactions.json")
     walk(paths, params, lease)
-    if _erased(learned_from, read_json(paths.data / "inputs" / "interactions.json")):
-        raise LearnError("somebody was erased from the log while it was learned from: run `ragkeep learn` again")
+    try:
+        _require_log(paths, params, learned_from)
+    except LearnError:
+        remove_models(paths, unbound_models(paths, {part.folder for part in parts}))
+        raise
     if tonights_parts(paths.data) != parts:
         raise LearnError("what was learned does not fit params.yaml or the embedder any more: run `ragkeep learn` again")
     candidate = night.candidate(paths, params)
@@ -142,6 +146,12 @@ def _tried(
 def _said(release: Release, verdict: str, published: bool, reasons: list[str], found: dict[str, Any]) -> dict[str, Any]:
     return {"release": str(release.number), "published": published, "verdict": verdict, "reasons": reasons,
             "gain": found["gain"]}  # fmt: skip
+
+
+def _require_log(paths: Paths, params: Params, learned_from: dict[str, Any]) -> None:
+    """Raise LearnError where somebody was erased since: what was learned of them must not stay."""
+    if _erased(learned_from, interactions(paths, params)):
+        raise LearnError("somebody was erased from the log while it was learned from: run `ragkeep learn` again")
 
 
 def _erased(before: dict[str, Any], after: dict[str, Any]) -> bool:
@@ -194,7 +204,7 @@ def _trial(paths: Paths, parts: list[Part]) -> Iterator[None]:
 
 def _trained(paths: Paths, part: Part) -> None:
     """Note which interactions a model knows, so that a deletion can name the models that learned from it."""
-    ledger, model = paths.state / "trained.jsonl", f"{part.learner}/{part.version}"
+    ledger, model = paths.state / LEDGER, f"{part.learner}/{part.version}"
     if model in {row["model"] for row in read_rows(ledger)}:
         return
     lessons = read_set(paths.data / "trainset")

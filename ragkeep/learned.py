@@ -22,6 +22,11 @@ log = logging.getLogger(__name__)
 INPUT = "inputs/learned.json"
 """Under data/: the parts of this night, written by the scan and read by every stage that embeds, searches or answers."""
 
+LEDGER = "trained.jsonl"
+"""Under the state: which interactions each model that is kept was made of, {model, interactions}, a line a model."""
+FINETUNED = "finetune/"
+"""Begins the names of generators in the ledger, which `ragkeep finetune` makes and nobody here removes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

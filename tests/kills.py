@@ -30,9 +30,9 @@ def count_and_kill(die_at: int, *others: tuple[Any, str]) -> list[int]:
 
 
 def in_a_fork(work: Callable[[], object]) -> int:
-    """Do something in a process of its own, which has all that is imported here; returns how it ended, as subprocess does.
+    """Do something in a process of its own, with all that is imported here; returns how it ended, as subprocess does.
 
-    What it says of an error goes to stderr. Only for a process without threads that hold locks.
+    Only for a process without threads that hold locks.
     """
     pid = os.fork()
     if pid:

@@ -65,8 +65,7 @@ def test_a_folder_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path: Path)
 def test_an_error_while_a_folder_is_made_leaves_the_old_one(tmp_path: Path) -> None:
     fill(tmp_path / "f", "old")
     with pytest.raises(FileNotFoundError), replacing_folder(tmp_path / "f") as new:
-        (new / "half").touch()
-        (new / "none").rename(new / "elsewhere")
+        (new / "none" / "weights").touch()
     assert [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*"))] == ["f", "f/inner", "f/inner/weights"]
 
 
@@ -85,11 +84,11 @@ def test_all_of_a_folder_is_durable_before_its_name_is(tmp_path: Path, monkeypat
 
 def test_killed_anywhere_a_folder_is_old_or_new_and_made_again(tmp_path: Path) -> None:
     ended = []
-    for at in range(1, 20):
+    for at in range(1, 14):
         fill(tmp_path / "f", "old")
         ended.append(in_a_fork(lambda at=at: (count_and_kill(at), fill(tmp_path / "f", "new"))))
         left = tmp_path / "f" / "inner" / "weights"
         assert not left.exists() or left.read_text() == ("old" if at < 9 else "new")
         fill(tmp_path / "f", "again")
         assert [p.name for p in tmp_path.iterdir()] == ["f"]
-    assert ended == [-signal.SIGKILL] * 10 + [0] * 9
+    assert ended == [-signal.SIGKILL] * 9 + [0] * 4
