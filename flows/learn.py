@@ -23,8 +23,8 @@ from evaluation.gate import Verdict
 from ragkeep.config import Params, Paths, find_project, load_params
 from ragkeep.embedders import MODELS
 from ragkeep.errors import CannotJudge, LearnError
-from ragkeep.files import append_row, read_json, read_rows, replacing_folder, write_json
-from ragkeep.learned import LEDGER, Part, parts_of, placed, rows_of, verify_part
+from ragkeep.files import append_row, read_json, replacing_folder, write_json
+from ragkeep.learned import Part, note_trained, parts_of, placed, rows_of, verify_part
 from ragkeep.learned import tonight as tonights_parts
 from ragkeep.releases import champion, history, read_release, require_champion
 from ragkeep.types import Release, content_id
@@ -186,7 +186,8 @@ def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     }  # fmt: skip
     number = registry.record_model(paths, part.learner, sha, folder, metrics=metrics, tags=tags)
     part = replace(part, version=number)
-    _trained(paths, part)
+    seqs = {seq for one in read_set(paths.data / "trainset").lessons for seq in one.seqs}
+    note_trained(paths.state, f"{part.learner}/{number}", sorted(seqs))  # a deletion names what was learned from it
     write_json(folder / "part.json", asdict(part) | {"at": now(), "simulated": found["simulated"]})
     return part
 
@@ -200,12 +201,3 @@ def _trial(paths: Paths, parts: list[Part]) -> Iterator[None]:
         yield
     finally:
         del os.environ[TRIAL]
-
-
-def _trained(paths: Paths, part: Part) -> None:
-    """Note which interactions a model knows, so that a deletion can name the models that learned from it."""
-    ledger, model = paths.state / LEDGER, f"{part.learner}/{part.version}"
-    if model in {row["model"] for row in read_rows(ledger)}:
-        return
-    lessons = read_set(paths.data / "trainset")
-    append_row(ledger, {"model": model, "interactions": sorted({seq for one in lessons.lessons for seq in one.seqs})})

@@ -19,8 +19,8 @@ from typing import Any
 
 from ragkeep.config import Params, Paths
 from ragkeep.errors import Busy
-from ragkeep.files import read_json, read_rows, write_rows
-from ragkeep.learned import FINETUNED, LEDGER
+from ragkeep.files import read_json
+from ragkeep.learned import keep_trained
 from ragkeep.ports import VectorStore
 from ragkeep.releases import all_releases, history, pointer
 from ragkeep.stores import open_store
@@ -135,10 +135,7 @@ def remove_models(paths: Paths, folders: Sequence[Path]) -> None:
         (folder / "part.json").unlink(missing_ok=True)
         shutil.rmtree(folder)
     there = {f"{part['learner']}/{part['version']}" for part in map(read_json, paths.models.glob("*/part.json"))}
-    rows = read_rows(paths.state / LEDGER)
-    kept = [row for row in rows if row["model"] in there or row["model"].startswith(FINETUNED)]
-    if kept != rows:
-        write_rows(paths.state / LEDGER, kept)
+    keep_trained(paths.state, there)
 
 
 def _leftovers(paths: Paths) -> list[Path]:

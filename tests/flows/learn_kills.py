@@ -68,9 +68,14 @@ def after(paths: Paths, *, nightly: bool) -> list[str]:
     return [*said, *([] if found == want else [f"{found} and not {want}"])]
 
 
+def first_night(paths: Paths) -> None:
+    """Have the first night in a process of its own: what runs threads must not run in the one that forks."""
+    assert in_a_fork(lambda: learning.night(paths)) == 0
+
+
 def survive(folder: Path, points: int) -> Iterator[tuple[int, list[str]]]:
     """Yield, for each point tried, its number and what was wrong afterwards."""
-    fresh = learning.project(folder / "fresh", lambda paths: in_a_fork(lambda: learning.night(paths)))
+    fresh = learning.project(folder / "fresh", first_night)
     whole = learning.copied(fresh, folder / "whole")
     assert in_a_fork(lambda: dying(whole, 0)) == 0
     total = int((whole.root / "points").read_text())

@@ -24,9 +24,9 @@ from flows import learn, nightly, registry
 from ragkeep.config import Params, Paths, load_params
 from ragkeep.embedders import MODELS, load_embedder, query_fingerprint
 from ragkeep.embedders.two_towers import CARD
-from ragkeep.files import read_json, write_json, write_text
+from ragkeep.files import read_json, read_rows, write_json, write_text
 from ragkeep.interactions import InteractionLog, answered, voted
-from ragkeep.learned import Part, effective, parts_of, rows_of, tonight, verify_part
+from ragkeep.learned import LEDGER, Part, effective, parts_of, rows_of, tonight, verify_part
 from ragkeep.models import sha256
 from ragkeep.releases import champion, pointer, read_release
 from ragkeep.stores import memory, open_store
@@ -261,7 +261,7 @@ def registered(paths: Paths) -> list[str]:
         if {alias: int(number) for alias, number in model.aliases.items() if alias != registry.CHALLENGER} != want:
             said.append(f"aliases of {model.name} are {model.aliases}, not {want}")
     kept = sorted(f"{row['learner']}/{row['version']}" for row in models(paths))
-    ledger = sorted(row["model"] for row in learn.read_rows(paths.state / "trained.jsonl"))
+    ledger = sorted(row["model"] for row in read_rows(paths.state / LEDGER))
     return [*said, *([] if ledger == kept else [f"the ledger names {ledger}, and there are {kept}"])]
 
 

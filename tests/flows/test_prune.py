@@ -15,8 +15,8 @@ from flows import registry
 from flows.graph import reproduce
 from flows.prune import collect, prune
 from ragkeep.config import IndexParams, Params, Paths
-from ragkeep.files import append_row, read_rows, write_json
-from ragkeep.learned import LEDGER, Part, rows_of
+from ragkeep.files import read_rows, write_json
+from ragkeep.learned import LEDGER, Part, note_trained, rows_of
 from ragkeep.ports import VectorStore
 from ragkeep.releases import pointer, save_release
 from ragkeep.stores import open_store
@@ -141,7 +141,7 @@ def model(paths: Paths, learner: str, number: int, *, at: str = "2026") -> Part:
     write_json(folder / "report.json", {})
     made = registry.record_model(paths, learner, f"sha-{learner}-{number}", folder, metrics={}, tags={})
     assert made == number
-    append_row(paths.state / LEDGER, {"model": f"{learner}/{number}", "interactions": [number]})
+    note_trained(paths.state, f"{learner}/{number}", [number])
     write_json(folder / "part.json", asdict(part) | {"at": at})
     return part
 
@@ -162,7 +162,7 @@ def learned(paths: Paths, registered: Path) -> Paths:
     binding(paths, 4, towers[3], reason="fail: worse")
     binding(paths, 5, towers[4])
     binding(paths, 6, towers[5], reason="fail: worse")
-    append_row(paths.state / LEDGER, {"model": "finetune/assistant", "interactions": [9]})
+    note_trained(paths.state, "finetune/assistant", [9])
     (paths.models / ".query-tower-9.new.tmp").mkdir()
     return paths
 
@@ -183,7 +183,7 @@ def test_models_go_that_no_release_needs_that_could_answer(learned: Paths) -> No
     assert ledger == {"fusion/1", "finetune/assistant", *(f"query-tower/{n}" for n in (1, 2, 5, 6, 7))}
 
 
-@pytest.mark.parametrize("cut", ["forget_models", "unlink", "rmtree", "write_rows"])
+@pytest.mark.parametrize("cut", ["forget_models", "unlink", "rmtree", "keep_trained"])
 def test_a_prune_that_is_killed_is_finished_by_the_next(
     learned: Paths, monkeypatch: pytest.MonkeyPatch, cut: str
 ) -> None:
