@@ -141,8 +141,11 @@ def _require_index(store: VectorStore, release: Release) -> None:
 
 
 def _require_models(paths: Paths, release: Release) -> None:
+    """Raise ReleaseError unless all that a release binds is here: its files, and so its versions in the registry."""
     for part in parts_of(release.serving.get("learned", [])):
         try:
+            if not (paths.models / part.folder / "part.json").is_file():
+                raise ModelError(f"{paths.models / part.folder} is gone")
             if part.sha256:
                 verify_part(part, paths.cache)
         except ModelError as error:

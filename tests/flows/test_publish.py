@@ -158,11 +158,12 @@ def test_a_release_whose_index_is_gone_cannot_be_promoted(paths: Paths, store: M
         promote(paths, store, 3, lease=lease, reason="", force=False)
 
 
+@pytest.mark.parametrize("weights", ["0" * 64, ""], ids=["with weights", "without"])
 def test_a_release_whose_model_is_gone_is_refused_before_anything_moves(
-    paths: Paths, store: MemoryStore, lease: Lease
+    paths: Paths, store: MemoryStore, lease: Lease, weights: str
 ) -> None:
     promote(paths, store, 1, lease=lease, reason="", force=False)
-    part = Part("query-tower", "base", folder="query-tower-1", sha256="0" * 64, version=1)
+    part = Part("query-tower", "base", folder="query-tower-1", sha256=weights, version=1)
     save_release(paths, replace(releases.read_release(paths, 2), serving={"learned": rows_of([part])}))
     with pytest.raises(ReleaseError, match="release 2 binds query-tower/1, which is not kept any more"):
         promote(paths, store, 2, lease=lease, reason="", force=False)
