@@ -59,7 +59,7 @@ def after(paths: Paths, *, nightly: bool) -> list[str]:
         said += [f"after a night: {one}" for one in learning.wrong(paths)]
     before = pointer(paths)
     result = learning.learned(paths)
-    said += learning.wrong(paths)
+    said += [*learning.wrong(paths), *(f"{path.name} is left" for path in paths.models.glob(".*.tmp"))]
     done = "no gain" if before and before.number == 2 else "promoted"
     at, rows = pointer(paths), learning.models(paths)
     moves = [(event["action"], event["to"]) for event in history(paths)]
