@@ -23,17 +23,18 @@ from evaluation.gate import Verdict
 from ragkeep.config import Params, Paths, find_project, load_params
 from ragkeep.embedders import MODELS
 from ragkeep.errors import CannotJudge, LearnError
-from ragkeep.files import append_row, fsync_dir, read_json, read_rows, write_json
-from ragkeep.learned import Part, parts_of, placed, rows_of, verify_part
+from ragkeep.files import append_row, read_json, replacing_folder, write_json
+from ragkeep.learned import Part, note_trained, parts_of, placed, rows_of, verify_part
 from ragkeep.learned import tonight as tonights_parts
 from ragkeep.releases import champion, history, read_release, require_champion
 from ragkeep.types import Release, content_id
-from tasks.inputs import TRIAL
+from tasks.inputs import TRIAL, interactions
 from tasks.lessons import CARD, read_set
 
 from . import learn_report, night, registry, unchanged
 from .lease import Lease
 from .nightly import held, judge, publish_watched, register, tonight, walk
+from .prune import remove_models, unbound_models
 from .publish import now
 from .unchanged import note
 
@@ -91,11 +92,12 @@ def _kept(paths: Paths, found: dict[str, Any]) -> dict[str, Any]:
 
 def _promoted(paths: Paths, params: Params, lease: Lease, found: dict[str, Any], approval: bool) -> dict[str, Any]:
     """Register what gained, try it as a night of its own, and publish the release that the gate lets in."""
+    live, learned_from = require_champion(paths), read_json(paths.data / "inputs" / "interactions.json")
+    _require_log(paths, params, learned_from)
     parts = [_keep(paths, part, found) for part in parts_of(found["parts"])]
-    live = require_champion(paths)
     with _trial(paths, parts):
         try:
-            release, verdict = _tried(paths, params, lease, found, parts)
+            release, verdict = _tried(paths, params, lease, found, parts, learned_from)
             waits = approval or _taken_back(paths, parts)
             if verdict.verdict == "pass" and not waits:
                 publish_watched(paths, params, release, lease)
@@ -121,13 +123,15 @@ def _taken_back(paths: Paths, parts: list[Part]) -> bool:
 
 
 def _tried(
-    paths: Paths, params: Params, lease: Lease, found: dict[str, Any], parts: list[Part]
+    paths: Paths, params: Params, lease: Lease, found: dict[str, Any], parts: list[Part], learned_from: dict[str, Any]
 ) -> tuple[Release, Verdict]:
     """Have a night with the parts on trial; return the release it made and what the gate says."""
-    learned_from = read_json(paths.data / "inputs" / "interactions.json")
     walk(paths, params, lease)
-    if _erased(learned_from, read_json(paths.data / "inputs" / "interactions.json")):
-        raise LearnError("somebody was erased from the log while it was learned from: run `ragkeep learn` again")
+    try:
+        _require_log(paths, params, learned_from)
+    except LearnError:
+        remove_models(paths, unbound_models(paths, {part.folder for part in parts}))
+        raise
     if tonights_parts(paths.data) != parts:
         raise LearnError("what was learned does not fit params.yaml or the embedder any more: run `ragkeep learn` again")
     candidate = night.candidate(paths, params)
@@ -142,6 +146,12 @@ def _tried(
 def _said(release: Release, verdict: str, published: bool, reasons: list[str], found: dict[str, Any]) -> dict[str, Any]:
     return {"release": str(release.number), "published": published, "verdict": verdict, "reasons": reasons,
             "gain": found["gain"]}  # fmt: skip
+
+
+def _require_log(paths: Paths, params: Params, learned_from: dict[str, Any]) -> None:
+    """Raise LearnError where somebody was erased since: what was learned of them must not stay."""
+    if _erased(learned_from, interactions(paths, params)):
+        raise LearnError("somebody was erased from the log while it was learned from: run `ragkeep learn` again")
 
 
 def _erased(before: dict[str, Any], after: dict[str, Any]) -> bool:
@@ -160,7 +170,9 @@ def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     sha = content_id(part.learner, part.base, part.sha256, repr(sorted(part.retrieve.items())), part.trainset)
     folder = paths.models / (Path(part.folder).name or f"{part.learner}-{sha[:12]}")
     if not (folder / "part.json").exists():
-        _copy(paths.root / "models" / "learned" / part.folder if part.folder else None, folder)
+        with replacing_folder(folder) as new:
+            if part.folder:
+                shutil.copytree(paths.root / "models" / "learned" / part.folder, new, dirs_exist_ok=True)
     embed, retrieve = (placed(values, f"{MODELS}/{folder.name}") for values in (part.embed, part.retrieve))
     part = replace(part, embed=embed, retrieve=retrieve, folder=folder.name)
     if part.sha256:
@@ -174,30 +186,10 @@ def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     }  # fmt: skip
     number = registry.record_model(paths, part.learner, sha, folder, metrics=metrics, tags=tags)
     part = replace(part, version=number)
-    _trained(paths, part)
+    seqs = {seq for one in read_set(paths.data / "trainset").lessons for seq in one.seqs}
+    note_trained(paths.state, f"{part.learner}/{number}", sorted(seqs))  # a deletion names what was learned from it
     write_json(folder / "part.json", asdict(part) | {"at": now(), "simulated": found["simulated"]})
     return part
-
-
-def _copy(source: Path | None, target: Path) -> None:
-    """Copy a folder so that the target is there whole or not at all."""
-    making = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(making, ignore_errors=True)
-    shutil.rmtree(target, ignore_errors=True)  # what a killed run left before its part.json
-    if source is None:
-        making.mkdir(parents=True)
-    else:
-        shutil.copytree(source, making, copy_function=_durably)
-    fsync_dir(making)
-    making.replace(target)
-    fsync_dir(target.parent)
-
-
-def _durably(source: str, target: str) -> str:
-    shutil.copyfile(source, target)
-    with Path(target).open("rb") as file:
-        os.fsync(file.fileno())
-    return target
 
 
 @contextmanager
@@ -209,12 +201,3 @@ def _trial(paths: Paths, parts: list[Part]) -> Iterator[None]:
         yield
     finally:
         del os.environ[TRIAL]
-
-
-def _trained(paths: Paths, part: Part) -> None:
-    """Note which interactions a model knows, so that a deletion can name the models that learned from it."""
-    ledger, model = paths.state / "trained.jsonl", f"{part.learner}/{part.version}"
-    if model in {row["model"] for row in read_rows(ledger)}:
-        return
-    lessons = read_set(paths.data / "trainset")
-    append_row(ledger, {"model": model, "interactions": sorted({seq for one in lessons.lessons for seq in one.seqs})})

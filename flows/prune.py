@@ -2,7 +2,8 @@
 
 A release's `<number>.json` and the history stay for good. What stays besides: the indexes and the evidence of the
 champion, the release before it and the `index.keep` newest (the gate compares with the champion's evidence), the vectors
-of their embedders, the last 60 pages, and in DVC's cache what dvc.lock names now.
+of their embedders, the models they were published with, those that wait for a person and the newest of each learner, the
+last 60 pages, and in DVC's cache what dvc.lock names now.
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from ragkeep.config import Params, Paths
 from ragkeep.errors import Busy
 from ragkeep.files import read_json
+from ragkeep.learned import keep_trained
 from ragkeep.ports import VectorStore
-from ragkeep.releases import all_releases, pointer
+from ragkeep.releases import all_releases, history, pointer
 from ragkeep.stores import open_store
 from ragkeep.types import Release
 from ragkeep.vector_cache import other_caches
 
+from . import registry
 from .graph import mend_rwlock
 from .lease import hold
 from .publish import recover, unneeded_versions
@@ -51,12 +55,14 @@ def prune(paths: Paths, params: Params, *, dry_run: bool) -> dict[str, list[str]
             "evidence": _evidence(paths, kept),
             "reports": _pages(paths),
             "vectors": _vectors(paths, kept),
+            "models": _models(paths, params, pending),
             "temporary": _leftovers(paths),
         }
         if not dry_run:
             for name in versions:
                 store.drop(name)
-            for path in (path for found in files.values() for path in found):
+            remove_models(paths, files["models"])
+            for path in (path for what, found in files.items() if what != "models" for path in found):
                 _remove(path)
         objects = collect(paths.root, dry_run=dry_run)
     return {"versions": versions, **{what: list(map(str, found)) for what, found in files.items()}, "dvc": objects}
@@ -95,6 +101,41 @@ def _vectors(paths: Paths, kept: list[Release]) -> list[Path]:
         return []
     used = {(r.index.embedder, r.index.dim) for r in kept}
     return other_caches(paths.cache, {*used, (embedder["fingerprint"], embedder["dim"])})
+
+
+def _models(paths: Paths, params: Params, pending: list[Release]) -> list[Path]:
+    """Folders of models that no release needs, and what killed runs left of some; the newest of each learner stays.
+
+    Needed are those of the champion, the release before it, the `index.keep` newest, one a killed publication speaks of,
+    and what passed the gate and waits for a person: newer than the champion and never live.
+    """
+    releases, at, moved = all_releases(paths), pointer(paths), {event["to"] for event in history(paths)}
+    live = at.number if at else 0
+    numbers = {live, at.previous if at else None, *(r.number for r in [*pending, *releases[: params.index.keep]])}
+    waiting = {r.number for r in releases if r.number > live and r.number not in moved and r.reason.startswith("pass")}
+    needed = {part["folder"] for r in releases if r.number in numbers | waiting for part in r.serving.get("learned", [])}
+    newest: dict[str, tuple[int, str]] = {}
+    for path in paths.models.glob("*/part.json"):
+        part = read_json(path)
+        newest[part["learner"]] = max(newest.get(part["learner"], (0, "")), (part["version"], path.parent.name))
+    needed |= {folder for _, folder in newest.values()}
+    return sorted(path for path in paths.models.glob("*") if path.is_dir() and path.name not in needed)
+
+
+def unbound_models(paths: Paths, folders: Collection[str]) -> list[Path]:
+    """Of these models' folders, those that no release names."""
+    bound = {part["folder"] for r in all_releases(paths) for part in r.serving.get("learned", [])}
+    return [paths.models / folder for folder in sorted(folders) if folder not in bound]
+
+
+def remove_models(paths: Paths, folders: Sequence[Path]) -> None:
+    """Remove learned models: from the registry, from the disk, from the ledger. Cut anywhere, it is done again whole."""
+    for folder in folders:
+        registry.forget_models(paths, folder)
+        (folder / "part.json").unlink(missing_ok=True)
+        shutil.rmtree(folder)
+    there = {f"{part['learner']}/{part['version']}" for part in map(read_json, paths.models.glob("*/part.json"))}
+    keep_trained(paths.state, there)
 
 
 def _leftovers(paths: Paths) -> list[Path]:

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ragkeep.config import Params, Paths
-from ragkeep.errors import IndexMissing, ReleaseError
+from ragkeep.errors import IndexMissing, ModelError, ReleaseError
 from ragkeep.files import fsync_dir, read_json, write_json
+from ragkeep.learned import parts_of, verify_part
 from ragkeep.ports import VectorStore
 from ragkeep.releases import Pointer, all_releases, append_history, history, point, pointer, read_release
 from ragkeep.types import Release
@@ -44,10 +45,11 @@ def switch(
 ) -> Pointer | None:
     """Make a release the champion and return the pointer it replaced.
 
-    Raises LeaseLost, IndexMissing; before any change in either case.
+    Raises LeaseLost, IndexMissing, ReleaseError; before any change in each case.
     """
     lease.check()
     _require_index(store, release)
+    _require_models(paths, release)
     before = pointer(paths)
     previous = before.number if before else None
     if action in BACK:
@@ -136,6 +138,21 @@ def _require_index(store: VectorStore, release: Release) -> None:
             f"the index {release.index.name} of release {release.number} is no longer kept: choose another with "
             "`ragkeep releases list`; index.keep in params.yaml says how many stay"
         )
+
+
+def _require_models(paths: Paths, release: Release) -> None:
+    """Raise ReleaseError unless all that a release binds is here: its files, and so its versions in the registry."""
+    for part in parts_of(release.serving.get("learned", [])):
+        try:
+            if not (paths.models / part.folder / "part.json").is_file():
+                raise ModelError(f"{paths.models / part.folder} is gone")
+            if part.sha256:
+                verify_part(part, paths.cache)
+        except ModelError as error:
+            raise ReleaseError(
+                f"release {release.number} binds {part.learner}/{part.version}, which is not kept any more, or not whole "
+                f"({error}): choose another with `ragkeep releases list`, or learn again with `ragkeep learn`"
+            ) from error
 
 
 def promote(paths: Paths, store: VectorStore, number: int, *, lease: Lease, reason: str, force: bool = False) -> Release:

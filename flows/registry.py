@@ -99,8 +99,16 @@ def record_model(
             client.log_artifact(run.info.run_id, str(path), "model")
     client.set_terminated(run.info.run_id)
     source = folder.as_uri() if local else f"{run.info.artifact_uri}/model"
-    made = client.create_model_version(model, source=source, run_id=run.info.run_id, tags={**tags, "sha": sha})
+    tags = {**tags, "sha": sha, "folder": folder.name}
+    made = client.create_model_version(model, source=source, run_id=run.info.run_id, tags=tags)
     return int(made.version)
+
+
+def forget_models(paths: Paths, folder: Path) -> None:
+    """Remove the version whose files are in a folder that goes; safe to repeat. Its run, with card and figures, stays."""
+    client = _client(paths)
+    for version in client.search_model_versions(f"tags.`folder`='{folder.name}'"):
+        client.delete_model_version(version.name, version.version)
 
 
 def follow(paths: Paths, numbers: dict[str, dict[str, int]]) -> None:

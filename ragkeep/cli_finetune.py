@@ -6,7 +6,7 @@ Every step reads what the one before it wrote below `output` of finetune.yaml; a
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -141,10 +141,32 @@ def train(
     """Train a LoRA adapter; a run that was stopped goes on from its last checkpoint."""
     place = _place(config)
     with logs_to_stderr(), _ticking("train") as tick:
+        erased = _without_erased(place) if method == "dpo" and not dry_run else 0
         result = room("tasks.finetune.train").train(place, tick, method=method, fresh=fresh, dry_run=dry_run)
+        if method == "dpo" and not dry_run:
+            result |= {"erased": erased, "known_as": _noted(result, place)}
         if track and not dry_run and not result.get("unchanged"):
             result["run"] = _tracked(result, place)
     _tell(result, json=json, title="Training", following="ragkeep finetune evaluate")
+
+
+def _without_erased(place: Any) -> int:
+    """Leave out of preferences what was erased from this project's log since they were made."""
+    try:
+        paths, _ = project()
+    except ConfigError:  # a rented machine, with the rows alone
+        return 0
+    return int(room("tasks.finetune.preferences").without_erased(place.preferences, paths.interactions))
+
+
+def _noted(card: dict[str, Any], place: Any) -> str:
+    """Note which interactions the adapter knows, so that a deletion names it; return what it is called there."""
+    from .learned import FINETUNED, note_trained
+
+    name = f"{FINETUNED}{place.path.parent.name}-{card['key'][:12]}"
+    with suppress(ConfigError):
+        note_trained(project()[0].state, name, room("tasks.finetune.preferences").known(place.preferences))
+    return name
 
 
 def _tracked(card: dict[str, Any], place: Any) -> str:

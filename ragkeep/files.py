@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -50,6 +51,36 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         new.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new folder beside `folder`; on success it durably takes its place with all it holds.
+
+    Killed at any moment, the name stands for the old folder whole, for the new one whole, or, for an instant, for none,
+    which the next writer mends. There is one writer at a time. On error the new one is removed and the old one stays.
+    """
+    new, old = (folder.with_name(f".{folder.name}.{what}") for what in ("new.tmp", "old.tmp"))
+    if not folder.exists() and old.exists():
+        old.rename(folder)
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        yield new
+        for path in sorted(new.rglob("*"), reverse=True):  # what a folder holds before the folder
+            (fsync_dir if path.is_dir() else fsync_file)(path)
+        fsync_dir(new)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        fsync_dir(folder.parent)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        if not folder.exists() and old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

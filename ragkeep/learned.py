@@ -6,8 +6,10 @@ step back takes what was learned with it. params.yaml itself is never written.
 
 from __future__ import annotations
 
+import fcntl
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,17 @@ from typing import Any
 from .config import EmbedParams, Params, RetrieveParams, parse
 from .embedders import load_embedder, query_fingerprint
 from .errors import ModelError
-from .files import read_json
+from .files import read_json, read_rows, write_rows
 from .models import remembered_sha256, require_safetensors
 
 log = logging.getLogger(__name__)
 INPUT = "inputs/learned.json"
 """Under data/: the parts of this night, written by the scan and read by every stage that embeds, searches or answers."""
+
+LEDGER = "trained.jsonl"
+"""Under the state: which interactions each model that is kept was made of, {model, interactions}, a line a model."""
+FINETUNED = "finetune/"
+"""Begins the names of generators in the ledger, which `ragkeep finetune` makes and nobody here removes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +133,29 @@ def tonight(data: Path) -> list[Part]:
 def effective(params: Params, data: Path, cache: Path) -> Params:
     """Put tonight's parts into params: what a stage that embeds, searches or answers works with."""
     return apply(params, tonight(data), cache)[0]
+
+
+def note_trained(state: Path, model: str, interactions: Sequence[int]) -> None:
+    """Note in the ledger of which interactions a model was made; one that is noted already stays as it is."""
+    with _ledger(state) as path:
+        rows = read_rows(path)
+        if model not in {row["model"] for row in rows}:
+            write_rows(path, [*rows, {"model": model, "interactions": sorted(interactions)}])
+
+
+def keep_trained(state: Path, models: Collection[str]) -> None:
+    """Take models that are gone out of the ledger; generators, which are not kept here, stay in it."""
+    with _ledger(state) as path:
+        rows = read_rows(path)
+        kept = [row for row in rows if row["model"] in models or row["model"].startswith(FINETUNED)]
+        if kept != rows:
+            write_rows(path, kept)
+
+
+@contextmanager
+def _ledger(state: Path) -> Iterator[Path]:
+    """Hold the ledger, which learning, pruning and a fine-tune may want to write at once."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / f".{LEDGER}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield state / LEDGER

@@ -44,13 +44,18 @@ def write_inputs(paths: Paths, params: Params) -> None:
 
 
 def write_interactions(paths: Paths, params: Params) -> None:
-    """Write interactions.json. An erasure writes segments anew, and one that is not finished yet is named."""
+    """Write interactions.json."""
+    _write(paths.data / "inputs" / "interactions.json", interactions(paths, params))
+
+
+def interactions(paths: Paths, params: Params) -> dict[str, Any]:
+    """What is learned from, as it is now. An erasure writes segments anew, and one that is not finished yet is named."""
     digests = {path.stem: _digest(path) for path in sealed_paths(paths.interactions)}
     folders = {name: read_folder(paths.root / name) for name in params.learn.exclude}
     shas = {name: content_id(*sorted(folder.measured())) for name, folder in folders.items()}
     erasing = read_json(paths.interactions / NOTE)
     unfinished = content_id(json.dumps(erasing, sort_keys=True)) if erasing else ""
-    _write(paths.data / "inputs" / "interactions.json", {"segments": digests, "erasing": unfinished, "held_back": shas})
+    return {"segments": digests, "erasing": unfinished, "held_back": shas}
 
 
 def _digest(path: Path) -> str:

@@ -1,11 +1,14 @@
 """Files are replaced whole or not at all."""
 
+import signal
 import threading
 from pathlib import Path
 
 import pytest
 
-from ragkeep.files import read_json, replacing, write_json, write_text
+from ragkeep import files
+from ragkeep.files import read_json, replacing, replacing_folder, write_json, write_text
+from tests.kills import count_and_kill, in_a_fork
 
 
 def test_equal_values_give_equal_bytes(tmp_path: Path) -> None:
@@ -44,3 +47,48 @@ def test_readers_never_see_a_half_written_file(tmp_path: Path) -> None:
     done.set()
     reader.join()
     assert seen <= {f"10000:{c}" for c in "abcdefgh"}
+
+
+def fill(folder: Path, text: str) -> None:
+    with replacing_folder(folder) as new:
+        (new / "inner").mkdir()
+        write_text(new / "inner" / "weights", text)
+
+
+def test_a_folder_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    for text in ("old", "new"):
+        fill(tmp_path / "f", text)
+        assert (tmp_path / "f" / "inner" / "weights").read_text() == text
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_an_error_while_a_folder_is_made_leaves_the_old_one(tmp_path: Path) -> None:
+    fill(tmp_path / "f", "old")
+    with pytest.raises(FileNotFoundError), replacing_folder(tmp_path / "f") as new:
+        (new / "none" / "weights").touch()
+    assert [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*"))] == ["f", "f/inner", "f/inner/weights"]
+
+
+def test_all_of_a_folder_is_durable_before_its_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    for name in ("fsync_file", "fsync_dir"):
+        monkeypatch.setattr(files, name, lambda path, name=name: done.append(f"{name} {path.name}"))
+    real = Path.rename
+    monkeypatch.setattr(Path, "rename", lambda old, new: (done.append(f"rename {old.name}"), real(old, new))[1])
+    with replacing_folder(tmp_path / "f") as new:
+        (new / "inner").mkdir()
+        (new / "inner" / "weights").touch()
+    assert done == ["fsync_file weights", "fsync_dir inner", "fsync_dir .f.new.tmp", "rename .f.new.tmp",
+                    f"fsync_dir {tmp_path.name}"]  # fmt: skip
+
+
+def test_killed_anywhere_a_folder_is_old_or_new_and_made_again(tmp_path: Path) -> None:
+    ended = []
+    for at in range(1, 14):
+        fill(tmp_path / "f", "old")
+        ended.append(in_a_fork(lambda at=at: (count_and_kill(at), fill(tmp_path / "f", "new"))))
+        left = tmp_path / "f" / "inner" / "weights"
+        assert not left.exists() or left.read_text() == ("old" if at < 9 else "new")
+        fill(tmp_path / "f", "again")
+        assert [p.name for p in tmp_path.iterdir()] == ["f"]
+    assert ended == [-signal.SIGKILL] * 9 + [0] * 4

@@ -22,6 +22,7 @@ from ..database import Database
 from ..errors import ConfigError, Forbidden, NotFound, RagkeepError, ReleaseError, TooMany
 from ..files import read_rows
 from ..interactions import InteractionLog, impressions, read
+from ..learned import LEDGER
 from ..limits import RateLimits
 from ..live import LiveDocuments
 from ..memory import open_memory, session_name
@@ -226,7 +227,7 @@ class Server:
 
 def trained_on(paths: Paths, seqs: set[int]) -> list[str]:
     """Name the model versions whose training sets held any of these interactions, by the learning side's ledger."""
-    rows = read_rows(paths.state / "trained.jsonl")
+    rows = read_rows(paths.state / LEDGER)
     return sorted({str(row["model"]) for row in rows if seqs & set(row["interactions"])})
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from ragkeep.errors import ModelError
-from ragkeep.files import read_json, write_json
+from ragkeep.files import read_json, replacing_folder, write_json
 
 from . import weights
 from .config import Place
-from .train import called, swap_folder
+from .train import called
 
 TOLERANCE = 1e-4
 """Largest difference of a logit: a merge adds in another order, and nothing else."""
@@ -36,23 +35,21 @@ def merge(place: Place, *, dry_run: bool = False) -> dict[str, Any]:
     before = _logits(model, tokenizer)
     model = model.merge_and_unload(safe_merge=True).eval()
     worst = _difference(before, _logits(model, tokenizer))
-    new = place.merged.with_name(f".{place.merged.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
     _settle(model, tokenizer)
-    model.save_pretrained(str(new), safe_serialization=True)
-    tokenizer.save_pretrained(str(new))
-    again = weights.model(weights.check(new)).eval()
-    reloaded = _difference(_logits(model, tokenizer), _logits(again, weights.tokenizer(new)))
-    if worst > TOLERANCE or reloaded > 1e-5:
-        raise ModelError(f"merging moved logits by {worst:.1e} and saving by {reloaded:.1e}: nothing was written")
-    card = {
-        "base": called(place.params.model), "base_sha256": weights.fingerprint(base),
-        "adapter_sha256": trained.get("sha256"),
-        "max_logit_difference": worst, "max_reload_difference": reloaded, "sha256": weights.fingerprint(new),
-        "parameters": sum(p.numel() for p in again.parameters()), "dtype": str(torch.float32),
-    }  # fmt: skip
-    write_json(new / "card.json", card)
-    swap_folder(new, place.merged)
+    with replacing_folder(place.merged) as new:
+        model.save_pretrained(str(new), safe_serialization=True)
+        tokenizer.save_pretrained(str(new))
+        again = weights.model(weights.check(new)).eval()
+        reloaded = _difference(_logits(model, tokenizer), _logits(again, weights.tokenizer(new)))
+        if worst > TOLERANCE or reloaded > 1e-5:
+            raise ModelError(f"merging moved logits by {worst:.1e} and saving by {reloaded:.1e}: nothing was written")
+        card = {
+            "base": called(place.params.model), "base_sha256": weights.fingerprint(base),
+            "adapter_sha256": trained.get("sha256"),
+            "max_logit_difference": worst, "max_reload_difference": reloaded, "sha256": weights.fingerprint(new),
+            "parameters": sum(p.numel() for p in again.parameters()), "dtype": str(torch.float32),
+        }  # fmt: skip
+        write_json(new / "card.json", card)
     return {**card, "written": str(place.merged)}
 
 

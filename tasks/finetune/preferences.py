@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ragkeep.errors import SourceError
-from ragkeep.files import write_rows
-from ragkeep.interactions import read
+from ragkeep.files import read_rows, write_rows
+from ragkeep.interactions import read, segments
 from ragkeep.types import Interaction
 
 PER_USER = 50
@@ -111,3 +111,21 @@ def collect(log: Path, out: Path, *, workspace: str | None = None, dry_run: bool
         return {"preferences": len(rows), "kinds": kinds, "would_write": str(out)}
     write_rows(out, ({key: row[key] for key in ("prompt", "chosen", "rejected", "kind", "seqs")} for row in rows))
     return {"preferences": len(rows), "kinds": kinds, "written": str(out)}
+
+
+def without_erased(path: Path, log: Path) -> int:
+    """Take out of a preferences file what was erased from the log since it was made; returns how many rows went."""
+    rows, sealed = read_rows(path), segments(log)
+    if not rows or not sealed:  # made elsewhere, or there is nothing to erase from
+        return 0
+    there = {record.seq for record in read(log)}
+    gone = set(range(sealed[0].first, max(there) + 1)) - there
+    kept = [row for row in rows if gone.isdisjoint(row.get("seqs", ()))]
+    if len(kept) < len(rows):
+        write_rows(path, kept)
+    return len(rows) - len(kept)
+
+
+def known(path: Path) -> list[int]:
+    """The records that the rows of a preferences file were made of."""
+    return sorted({seq for row in read_rows(path) for seq in row.get("seqs", ())})

@@ -6,7 +6,6 @@ What was learned is written last and at once, as safetensors and a card, into `a
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ragkeep.errors import ConfigError, ModelError, SourceError
-from ragkeep.files import fsync_dir, fsync_file, read_json, read_rows, write_json
+from ragkeep.files import read_json, read_rows, replacing_folder, write_json
 from ragkeep.models import sha256
 from ragkeep.types import content_id
 
@@ -219,14 +218,12 @@ def _curve(history: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
 
 def _save(model: Any, tokenizer: Any, folder: Path, card: dict[str, Any], base: str) -> None:
     """Write the adapter beside the old one, then take its place; the card comes last."""
-    new = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    model.save_pretrained(str(new), safe_serialization=True)
-    tokenizer.save_pretrained(str(new))
-    portable(new, base)
-    digest = sha256(new / "adapter_model.safetensors")
-    write_json(new / "card.json", {**card, "sha256": digest})
-    swap_folder(new, folder)
+    with replacing_folder(folder) as new:
+        model.save_pretrained(str(new), safe_serialization=True)
+        tokenizer.save_pretrained(str(new))
+        portable(new, base)
+        digest = sha256(new / "adapter_model.safetensors")
+        write_json(new / "card.json", {**card, "sha256": digest})
 
 
 def portable(folder: Path, base: str) -> None:
@@ -242,17 +239,3 @@ def portable(folder: Path, base: str) -> None:
 def called(base: str) -> str:
     """What a base model is called on any machine: its name in the hub, or its folder's."""
     return Path(base).name if base.startswith(("/", "~", ".")) else base
-
-
-def swap_folder(new: Path, folder: Path) -> None:
-    """Durably put a finished folder where another may be."""
-    for path in new.rglob("*"):
-        if path.is_file():
-            fsync_file(path)
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    with contextlib.suppress(FileNotFoundError):
-        folder.rename(old)
-    new.rename(folder)
-    fsync_dir(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)

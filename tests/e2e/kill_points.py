@@ -7,15 +7,14 @@ must end where a run that was never killed ends: equal bytes. The points are spr
 import argparse
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tests.e2e.projects import make_project
+from tests.kills import count_and_kill
 
 STAGES = ("scan", "ingest", "chunk", "embed", "index")
 
@@ -23,7 +22,7 @@ STAGES = ("scan", "ingest", "chunk", "embed", "index")
 def child(root: Path, die_at: int) -> None:
     """Run the writing half of a night in this process; die at the nth rename or fsync, never when it is 0."""
     os.environ["RAGKEEP_HOME"] = str(root)
-    seen = _count_and_kill(die_at)
+    seen = count_and_kill(die_at)
     from flows import publish, registry
     from flows.lease import hold
     from ragkeep.config import Paths, load_params
@@ -50,23 +49,6 @@ def child(root: Path, die_at: int) -> None:
             store = open_store(params.index, paths)
             publish.switch(paths, store, release, lease=lease, action="publish", reason="test")
     (root / "points").write_text(str(seen[0]))
-
-
-def _count_and_kill(die_at: int) -> list[int]:
-    seen = [0]
-
-    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **options: Any) -> Any:
-            seen[0] += 1
-            if seen[0] == die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*args, **options)
-
-        return call
-
-    for name in ("fsync", "rename", "replace"):
-        setattr(os, name, counted(getattr(os, name)))
-    return seen
 
 
 def run_child(root: Path, die_at: int) -> int:

@@ -9,7 +9,7 @@ from ragkeep.errors import SourceError
 from ragkeep.files import read_rows
 from ragkeep.interactions import InteractionLog, answered, corrected, voted
 from ragkeep.types import Answer, Interaction
-from tasks.finetune.preferences import PER_USER, collect, preferences
+from tasks.finetune.preferences import PER_USER, collect, known, preferences, without_erased
 
 
 def gave(number: int, text: str, question: str = "How is it cleaned?", workspace: str = "docs") -> Interaction:
@@ -73,3 +73,20 @@ def test_a_log_becomes_a_file(tmp_path: Path) -> None:
 def test_an_empty_log_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="nothing to learn"):
         collect(tmp_path, tmp_path / "p.jsonl")
+
+
+def test_what_is_erased_later_leaves_the_file_and_what_is_of_another_log_stays(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    with InteractionLog(tmp_path / "log", segment_bytes=1) as log:
+        for number, user in ((1, "ann"), (2, "bob")):
+            log.append(gave(number, f"With sand {number}.", f"How {number}?"))
+            log.append(correct(number, f"With water {number}.", user))
+        log.append(vote(1, 1))
+    collect(tmp_path / "log", path)
+    assert known(path) == [1, 2, 3, 4]
+    assert without_erased(path, tmp_path / "log") == without_erased(path, tmp_path / "none") == 0
+    with InteractionLog(tmp_path / "log") as log:
+        log.erase("user", "ann")
+    assert without_erased(path, tmp_path / "log") == 1
+    assert [row["chosen"] for row in read_rows(path)] == ["With water 2."]
+    assert known(path) == [3, 4]

@@ -4,17 +4,19 @@ import os
 import shutil
 import subprocess
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from flows import prune as pruning
 from flows import registry
 from flows.graph import reproduce
 from flows.prune import collect, prune
 from ragkeep.config import IndexParams, Params, Paths
-from ragkeep.files import write_json
+from ragkeep.files import read_rows, write_json
+from ragkeep.learned import LEDGER, Part, note_trained, rows_of
 from ragkeep.ports import VectorStore
 from ragkeep.releases import pointer, save_release
 from ragkeep.stores import open_store
@@ -130,6 +132,75 @@ def test_only_old_temporary_files_go(paths: Paths) -> None:
     os.utime(old, (time.time() - 2 * 86_400,) * 2)
     assert prune(paths, PARAMS, dry_run=False)["temporary"] == [str(old)]
     assert new.exists()
+
+
+def model(paths: Paths, learner: str, number: int, *, at: str = "2026") -> Part:
+    """Keep a model as `ragkeep learn` does, without its weights."""
+    part = Part(learner, "base", folder=f"{learner}-{number}", trainset="t", version=number)
+    folder = paths.models / part.folder
+    write_json(folder / "report.json", {})
+    made = registry.record_model(paths, learner, f"sha-{learner}-{number}", folder, metrics={}, tags={})
+    assert made == number
+    note_trained(paths.state, f"{learner}/{number}", [number])
+    write_json(folder / "part.json", asdict(part) | {"at": at})
+    return part
+
+
+def binding(paths: Paths, number: int, *parts: Part, reason: str = "pass") -> None:
+    save_release(paths, replace(release(number), serving={"learned": rows_of(parts)}, reason=reason))
+
+
+@pytest.fixture
+def learned(paths: Paths, registered: Path) -> Paths:
+    """Seven query towers: of the champion, one that waits, a refused one, one nobody binds, and the newest by number."""
+    shutil.copytree(registered, paths.state, dirs_exist_ok=True)
+    towers = [model(paths, "query-tower", n, at=str(2030 - n)) for n in range(1, 8)]
+    weight = model(paths, "fusion", 1)
+    binding(paths, 1, towers[0], weight)
+    binding(paths, 2, towers[1])
+    binding(paths, 3, towers[2], reason="fail: worse")
+    binding(paths, 4, towers[3], reason="fail: worse")
+    binding(paths, 5, towers[4])
+    binding(paths, 6, towers[5], reason="fail: worse")
+    note_trained(paths.state, "finetune/assistant", [9])
+    (paths.models / ".query-tower-9.new.tmp").mkdir()
+    return paths
+
+
+def versions(paths: Paths) -> list[int]:
+    found = registry._client(paths).search_model_versions("name='ragkeep-query-tower'")
+    return sorted(int(version.version) for version in found)
+
+
+def test_models_go_that_no_release_needs_that_could_answer(learned: Paths) -> None:
+    gone = prune(learned, PARAMS, dry_run=False)["models"]
+    assert names(gone) == [".query-tower-9.new.tmp", "query-tower-3", "query-tower-4"]
+    assert versions(learned) == [1, 2, 5, 6, 7]
+    assert sorted(path.parent.name for path in learned.models.glob("*/part.json")) == [
+        "fusion-1", "query-tower-1", "query-tower-2", "query-tower-5", "query-tower-6", "query-tower-7",
+    ]  # fmt: skip
+    ledger = {row["model"] for row in read_rows(learned.state / LEDGER)}
+    assert ledger == {"fusion/1", "finetune/assistant", *(f"query-tower/{n}" for n in (1, 2, 5, 6, 7))}
+
+
+@pytest.mark.parametrize("cut", ["forget_models", "unlink", "rmtree", "keep_trained"])
+def test_a_prune_that_is_killed_is_finished_by_the_next(
+    learned: Paths, monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
+    homes = {"forget_models": registry, "unlink": Path, "rmtree": shutil}
+    with monkeypatch.context() as patch:
+        patch.setattr(homes.get(cut, pruning), cut, _killed)
+        with pytest.raises(KeyboardInterrupt):
+            prune(learned, PARAMS, dry_run=False)
+    prune(learned, PARAMS, dry_run=False)
+    assert versions(learned) == [1, 2, 5, 6, 7]
+    assert not (learned.models / "query-tower-3").exists()
+    assert "query-tower/3" not in {row["model"] for row in read_rows(learned.state / LEDGER)}
+    assert not any(prune(learned, PARAMS, dry_run=True).values())
+
+
+def _killed(*_args: object, **_options: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture

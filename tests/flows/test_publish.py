@@ -15,6 +15,7 @@ from flows.publish import promote, prune_versions, recover, rollback, switch, wi
 from ragkeep import releases
 from ragkeep.config import IndexParams, Params, Paths
 from ragkeep.errors import IndexMissing, LeaseLost, ReleaseError
+from ragkeep.learned import Part, rows_of
 from ragkeep.releases import champion, history, pointer, save_release
 from ragkeep.stores.memory import MemoryStore
 from ragkeep.types import Chunk, EmbeddedBatch, Fusion, IndexVersion, Release, ids_digest
@@ -155,6 +156,18 @@ def test_a_release_whose_index_is_gone_cannot_be_promoted(paths: Paths, store: M
     store.drop("docs-c")
     with pytest.raises(IndexMissing, match="no longer kept"):
         promote(paths, store, 3, lease=lease, reason="", force=False)
+
+
+@pytest.mark.parametrize("weights", ["0" * 64, ""], ids=["with weights", "without"])
+def test_a_release_whose_model_is_gone_is_refused_before_anything_moves(
+    paths: Paths, store: MemoryStore, lease: Lease, weights: str
+) -> None:
+    promote(paths, store, 1, lease=lease, reason="", force=False)
+    part = Part("query-tower", "base", folder="query-tower-1", sha256=weights, version=1)
+    save_release(paths, replace(releases.read_release(paths, 2), serving={"learned": rows_of([part])}))
+    with pytest.raises(ReleaseError, match="release 2 binds query-tower/1, which is not kept any more"):
+        promote(paths, store, 2, lease=lease, reason="", force=False)
+    assert state_of(paths, store) == (1, "docs-a", 1, 1)
 
 
 def test_pruning_keeps_what_a_way_back_needs(paths: Paths, store: MemoryStore, lease: Lease) -> None:

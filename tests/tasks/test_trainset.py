@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from ragkeep.files import read_json
 from tasks.claims import Opinion
 from tasks.inputs import write_interactions
+from tasks.learn import run as climb
+from tasks.lessons import CARD, LESSONS
+from tasks.lessons import TEXTS as TEXTS_FILE
 from tasks.questions import share
 from tasks.suspects import suspects
 from tasks.trainset import account, split_of
@@ -211,6 +215,34 @@ def test_clocks_that_jump_change_nothing(people: People, monkeypatch: pytest.Mon
         people.vote(people.ask("ann", ASKED[name], name))
     monkeypatch.undo()
     assert {one.seqs for one in people.learn().lessons} == {(2 * n + 1, 2 * n + 2) for n in range(len(DOCS))}
+
+
+def test_a_clock_set_back_a_year_halfway_teaches_the_same_to_the_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for years in (("2026", "2026"), ("2026", "2025")):
+        (tmp_path / "-".join(years)).mkdir()
+        people = People(tmp_path / "-".join(years))
+        for n, name in enumerate(DOCS):
+            at = f"{years[2 * n // len(DOCS)]}-03-01T00:00:{n:02}.000+00:00"
+            monkeypatch.setattr("ragkeep.interactions.records.now", lambda at=at: at)
+            people.click(people.ask(f"u{n % 3}", ASKED[name], "d00.md", name, session=f"of-u{n % 3}"), 2)
+        people.learn()
+        made.append([(people.paths.data / "trainset" / kind).read_bytes() for kind in (LESSONS, TEXTS_FILE, CARD)])
+        people.close()
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("votes", [[], [1], [-1] * len(DOCS)], ids=["empty log", "one interaction", "all down"])
+def test_a_log_that_teaches_nothing_is_no_error_of_the_ladder(people: People, votes: list[int]) -> None:
+    for name, value in zip(DOCS, votes, strict=False):
+        people.vote(people.ask("ann", ASKED[name], name), value)
+    people.learn()
+    climb(people.paths, PARAMS)
+    found = read_json(people.paths.data / "learned.json")
+    assert (found["parts"], found["tried"], found["gain"]) == ([], [], None)
+    assert found["reasons"] == ["there are too few lessons to learn from and to measure with"]
 
 
 def test_only_the_newest_records_are_read(people: People) -> None:

@@ -1,0 +1,93 @@
+"""What `ragkeep learn` does around the ladder: try, publish, wait, refuse, and forget who was erased meanwhile."""
+
+from pathlib import Path
+
+import pytest
+
+from flows import registry
+from flows.prune import prune
+from ragkeep.config import Params, Paths, load_params
+from ragkeep.errors import LearnError
+from ragkeep.files import read_rows
+from ragkeep.interactions import InteractionLog
+from ragkeep.learned import LEDGER, tonight
+from ragkeep.releases import pointer
+from tests.flows import learning
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    return learning.project(tmp_path_factory.mktemp("first") / "project")
+
+
+@pytest.fixture
+def paths(first: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    monkeypatch.delenv("RAGKEEP_STATE", raising=False)
+    return learning.copied(first, tmp_path / "project")
+
+
+def live(paths: Paths) -> int:
+    at = pointer(paths)
+    assert at is not None
+    return at.number
+
+
+def erase(paths: Paths, user: str = "ann") -> None:
+    with InteractionLog(paths.interactions) as log:
+        log.erase("user", user)
+
+
+def test_what_gained_becomes_a_release_that_binds_it(paths: Paths) -> None:
+    said = learning.learned(paths)
+    assert (said["verdict"], said["release"], live(paths)) == ("promoted", "2", 2)
+    assert [(part.learner, part.version) for part in tonight(paths.data)] == [("query-tower", 1), ("fusion", 1)]
+    assert [row["interactions"] for row in read_rows(paths.state / LEDGER)] == [[1, 2, 3, 4]] * 2
+    assert learning.wrong(paths) == []
+
+
+def test_what_the_gate_refuses_leaves_the_champion_and_its_data(paths: Paths) -> None:
+    def worse(paths: Paths, params: Params) -> None:
+        learning.measured(paths, params, 0.1 if tonight(paths.data) else 0.5)
+
+    said = learning.learned(paths, evaluate=worse)
+    assert (said["verdict"], said["release"], live(paths)) == ("refused", "1", 1)
+    assert "ndcg_at_10 fell from 0.5" in said["reasons"][0]
+    assert learning.wrong(paths) == []
+
+
+def test_somebody_erased_while_the_ladder_is_climbed_is_in_no_model(paths: Paths) -> None:
+    def climbed(paths: Paths, params: Params) -> None:
+        learning.ladder(paths, params)
+        erase(paths)
+
+    with pytest.raises(LearnError, match="somebody was erased"):
+        learning.learned(paths, learn=climbed)
+    assert (live(paths), learning.models(paths), read_rows(paths.state / LEDGER)) == (1, [], [])
+    assert learning.learned(paths)["verdict"] == "promoted"
+    assert learning.wrong(paths) == []
+
+
+def test_somebody_erased_during_the_trial_is_in_no_model_that_stays(paths: Paths) -> None:
+    def measured(paths: Paths, params: Params) -> None:
+        learning.measured(paths, params)
+        if tonight(paths.data):
+            erase(paths)
+
+    with pytest.raises(LearnError, match="somebody was erased"):
+        learning.learned(paths, evaluate=measured)
+    assert (live(paths), learning.models(paths), read_rows(paths.state / LEDGER)) == (1, [], [])
+    versions = registry._client(paths).search_model_versions()
+    assert [version.name for version in versions] == [registry.MODEL]
+    learning.night(paths)
+    assert learning.wrong(paths) == []
+
+
+def test_a_clock_set_back_a_year_changes_neither_what_is_newest_nor_what_is_live(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("publish", "learn", "night"):
+        monkeypatch.setattr(f"flows.{module}.now", lambda: "2001-01-01T00:00:00+00:00")
+    assert learning.learned(paths)["verdict"] == "promoted"
+    assert live(paths) == 2
+    assert prune(paths, load_params(paths.params), dry_run=True)["models"] == []
+    assert learning.wrong(paths) == []
