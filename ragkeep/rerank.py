@@ -57,4 +57,4 @@ async def rerank(
     except ProviderError:
         return list(hits[: params.top]), "rerank-failed"
     order = sorted(range(len(texts)), key=lambda at: (-float(scores[at]), at))
-    return [replace(hits[at], score=float(scores[at])) for at in order[: params.top]], ""
+    return [replace(hits[at], score=float(scores[at]), fused=hits[at].score) for at in order[: params.top]], ""
