@@ -21,7 +21,7 @@ from .server import at
 router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 Reader = Annotated[Principal, Depends(needs("reader"))]
 SessionId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Cursor = Annotated[str, Query(pattern=r"^\d{0,18}$", description="`next` or `earlier` of the page before")]
+Cursor = Annotated[str, Query(pattern=r"^[0-9]{0,18}$", description="`next` or `earlier` of the page before")]
 TITLE_CHARS = 80
 
 
