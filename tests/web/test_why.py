@@ -31,7 +31,7 @@ def test_an_answer_says_why_it_is_so(page: Page) -> None:
     why = page.get_by_role("dialog", name="Why this answer?")
     expect(why.locator(".passages li")).to_have_count(4)
     expect(why.locator(".passages li").first).to_contain_text("lib/python3.12/json/__init__.py:299-304 cited")
-    expect(why.locator(".passages li").first.locator("dd")).to_have_text(["0.710", "14.2", "0.930", "4.100"])
+    expect(why.locator(".passages li").first.locator("dd")).to_have_text(["0.710", "14.2", "0.930", "4.10"])
     expect(why.locator(".timings li")).to_have_count(5)
     for said in ("12, of Nov 21, 2026", "docs-0012 (lancedb, 61,240 chunks)", "all-MiniLM-L6-v2", "$0.00213"):
         expect(why).to_contain_text(said)

@@ -21,11 +21,6 @@ export function Why({ turn, onClose }: { turn: Turn; onClose: () => void }) {
         {!data && !problem && <div className="loading" aria-busy="true" aria-label="Loading" />}
         {data ? <Explanation data={data} /> : problem && <Known turn={turn} />}
       </div>
-      <div className="row end">
-        <button type="button" className="button primary" onClick={onClose}>
-          Close
-        </button>
-      </div>
     </Dialog>
   );
 }
@@ -114,10 +109,10 @@ function Id({ text, label }: { text: string; label: string }) {
 }
 
 const LEGS = [
-  ["vector", "meaning", "Cosine of the question and the passage"],
-  ["keyword", "words", "BM25 of the question's words"],
-  ["fused", "mixed", "Both legs, mixed by the release's weight"],
-  ["rerank", "reread", "The reranker's score, which decided the order"],
+  ["vector", "meaning", 3, "Cosine of the question and the passage"],
+  ["keyword", "words", 1, "BM25 of the question's words"],
+  ["fused", "mixed", 3, "Both legs, mixed by the release's weight"],
+  ["rerank", "reread", 2, "The reranker's score, which decided the order"],
 ] as const;
 
 function Passages({ shown, cited }: { shown: Shown[]; cited: number[] }) {
@@ -131,10 +126,10 @@ function Passages({ shown, cited }: { shown: Shown[]; cited: number[] }) {
             {placeOf(each)} {cited.includes(each.rank) && <span className="badge">cited</span>}
           </span>
           <dl>
-            {legs.map(([name, word, title]) => (
+            {legs.map(([name, word, digits, title]) => (
               <div key={name} title={title}>
                 <dt>{word}</dt>
-                <dd>{each.scores?.[name] === undefined ? "–" : score(each.scores[name])}</dd>
+                <dd>{each.scores?.[name] === undefined ? "–" : each.scores[name].toFixed(digits)}</dd>
               </div>
             ))}
             {legs.length === 0 && (

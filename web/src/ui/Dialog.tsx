@@ -1,10 +1,12 @@
 import { type FormEvent, type ReactNode, useEffect, useId, useRef, useState } from "react";
 import { type Trouble, troubleOf } from "../api/client";
+import { Icon } from "./Icon";
 import { Problem } from "./Problem";
 
 type Props = { title: string; onClose: () => void; children: ReactNode; wide?: boolean };
 
-/** A modal dialog of the browser's own: it keeps the focus, Esc closes it, and the focus goes back where it was. */
+/** A modal dialog of the browser's own: it keeps the focus, Esc closes it, and the focus goes back where it was. A wide
+ *  one is for reading, and its title stays in sight. */
 export function Dialog({ title, onClose, children, wide }: Props) {
   const ref = useRef<HTMLDialogElement>(null);
   const id = useId();
@@ -19,7 +21,16 @@ export function Dialog({ title, onClose, children, wide }: Props) {
   }, []);
   return (
     <dialog ref={ref} className={wide ? "wide" : undefined} aria-labelledby={id} onCancel={(event) => (event.preventDefault(), onClose())}>
-      <h2 id={id}>{title}</h2>
+      {wide ? (
+        <header>
+          <h2 id={id}>{title}</h2>
+          <button type="button" className="icon-button" aria-label="Close" onClick={onClose}>
+            <Icon name="close" />
+          </button>
+        </header>
+      ) : (
+        <h2 id={id}>{title}</h2>
+      )}
       {children}
     </dialog>
   );
