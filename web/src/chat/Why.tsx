@@ -45,7 +45,7 @@ function Explanation({ data }: { data: Explained }) {
             ["Asked", momentOf(data.at)],
             ["Searched for", searched],
             ["Route", data.route && `${data.route}${release ? `, ${mix(release.fusion, data.route)}` : ""}`],
-            ["Release", release ? `${data.release}, of ${momentOf(release.created_at)}` : data.release && `${data.release}, no longer kept`],
+            ["Release", data.release && releaseOf(data)],
             ["It came in as", release?.reason],
             ["Index", release ? `${data.index} (${release.index.store}, ${plural(release.index.chunks, "chunk")})` : data.index],
             ["Embedder", data.embedder],
@@ -79,6 +79,11 @@ function Known({ turn: { body, answerId = "" } }: { turn: Turn }) {
       ]}
     />
   );
+}
+
+function releaseOf({ release, release_details: found }: Explained): string {
+  if (!found) return `${release}, no longer kept`;
+  return found.created_at ? `${release}, of ${momentOf(found.created_at)}` : release;
 }
 
 function mix({ method, weight, code_weight: code }: NonNullable<Explained["release_details"]>["fusion"], route: string): string {
