@@ -28,7 +28,7 @@ from . import night, report
 from .graph import StageFailed, refused_for_the_moment, reproduce, stages
 from .lease import Lease, hold
 from .publish import prune_versions, recover, switch, withdraw
-from .unchanged import TRIAL, fingerprint, last_result, note, remember, unchanged_result
+from .unchanged import TRIAL, fingerprint, last_result, note, pages_failed, remember, unchanged_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def tonight(paths: Paths, params: Params, lease: Lease, *, began: float, force: 
     marks = fingerprint(paths, params)
     last = None if force else last_result(paths, params, marks)
     if last is not None:
-        return unchanged_result(last, began)
+        return unchanged_result(paths, params, last, began)
     return _night(paths, params, lease, marks=marks, began=began)
 
 
@@ -195,6 +195,7 @@ def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str],
         "scores": candidate.scores,
         "reasons": [*verdict.reasons, *([night.held_back(release, held)] if held and passed else []), *unlearned],
         "seconds": round(time.monotonic() - began, 2),
+        **pages_failed(paths, params),
     }
     if not passed:
         result["losses"] = [q for q in verdict.questions if q["delta"] < 0][:LOSSES]

@@ -47,7 +47,7 @@ def start(paths: Paths, params: Params, *, force: bool = False) -> dict[str, Any
             stopped(paths, error, began=began)
             raise
         if last is not None:
-            result = unchanged_result(last, began)
+            result = unchanged_result(paths, params, last, began)
             note(paths, result)
             return result
         prefect_settings(paths)

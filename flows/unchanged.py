@@ -106,11 +106,22 @@ def index_present(paths: Paths, params: Params, name: str) -> bool:
     return any(version.name == name for version in store.versions(params.index.alias))
 
 
-def unchanged_result(last: dict[str, Any], began: float) -> dict[str, Any]:
-    """Say again what the last night said, as the night in which nothing happened."""
+def pages_failed(paths: Paths, params: Params) -> dict[str, list[str]]:
+    """Name what a source on the web did not give tonight; nothing where all came."""
+    if not any(source.urls for source in params.sources):
+        return {}
+    from tasks.pages import away
+
+    failed = away(paths, params)
+    return {"pages_failed": failed} if failed else {}
+
+
+def unchanged_result(paths: Paths, params: Params, last: dict[str, Any], began: float) -> dict[str, Any]:
+    """Say again what the last night said, as the night in which nothing happened; of pages, what tonight says."""
     documents = {**last["documents"], "changed": 0, "deleted": 0}
     return {
-        **last,
+        **{name: value for name, value in last.items() if name != "pages_failed"},
+        **pages_failed(paths, params),
         "published": False,
         "verdict": "unchanged",
         "documents": documents,

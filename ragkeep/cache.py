@@ -120,10 +120,11 @@ class AnswerCache:
             if not oldest.answers:
                 self._shelves.popitem(last=False)
 
-    def clear(self) -> None:
-        """Forget everything: a swap, an erasure."""
+    def clear(self, workspace: str = "") -> None:
+        """Forget everything, or all of a workspace, which keys begin with: a swap, an erasure."""
         with self._lock:
-            self._shelves.clear()
+            for key in [key for key in self._shelves if not workspace or key[0] == workspace]:
+                del self._shelves[key]
 
     def __len__(self) -> int:
         return sum(len(shelf.answers) for shelf in self._shelves.values())

@@ -103,6 +103,8 @@ def show_night(result: dict[str, Any], paths: Paths, params: Params) -> None:
     table("The night", ("what", "value"), rows)
     for reason in result.get("reasons", []):
         say(f"- {reason}")
+    for page in result.get("pages_failed", []):
+        say(f"- not had: {page}")
     losses = [(q["text"], f"{q['base']:.3f}", f"{q['new']:.3f}") for q in result.get("losses", [])]
     if losses:
         table("What lost most", ("question", "live", "tonight"), losses)
@@ -230,7 +232,11 @@ def evaluate(
     mode: Annotated[Mode, typer.Option(help="Which leg, or both.")] = "hybrid",
     json: Json = False,
 ) -> None:
-    """Measure retrieval on a labelled set, with the embedder and store of params.yaml."""
+    """Measure retrieval on a labelled set, with the embedder and store of params.yaml.
+
+    A hybrid search takes one weight for all questions, found on other questions than those it is scored on. The code
+    route of a release, which the night tunes on its golden sets, is not part of it.
+    """
     from pathlib import Path
 
     paths, params = project()

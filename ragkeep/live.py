@@ -100,7 +100,7 @@ def _merged(store: VectorStore, index: str, query: Query, found: list[Hit], segm
     share = _scale(segment, query, found, float(theirs.keyword.max(initial=0)))
     legs = _joined(theirs, mine, share, set(chunks))
     fused = fuse(legs, query.fusion)
-    return [Hit(chunks[legs.ids[at]], float(fused[at])) for at in ranking(fused, query.k)]
+    return [legs.hit(chunks[legs.ids[at]], float(fused[at]), at) for at in map(int, ranking(fused, query.k))]
 
 
 def _joined(theirs: Legs, own: Legs, share: float, known: set[str]) -> Legs:

@@ -96,4 +96,5 @@ async def rerank(
     except ProviderError:
         return list(hits[:top]), "rerank-failed"
     first = np.array([hit.score for hit in hits[: len(texts)]], np.float32)
-    return [replace(hits[at], score=float(scores[at])) for at in order(scores, first, params.mix)[:top]], ""
+    best = order(scores, first, params.mix)[:top]
+    return [replace(hits[at], score=float(scores[at]), fused=hits[at].score) for at in best], ""

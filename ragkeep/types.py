@@ -150,10 +150,17 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk and how well it matched; scores of one list only compare within that list."""
+    """A chunk and how well it matched; scores of one list only compare within that list.
+
+    How the score came about, where that is known: `vector` (cosine) and `keyword` (BM25) are the legs of a hybrid search,
+    `fused` is their score where a reranker gave the last one. They explain, and make no hit another one.
+    """
 
     chunk: Chunk
     score: float
+    vector: float | None = field(default=None, compare=False)
+    keyword: float | None = field(default=None, compare=False)
+    fused: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +174,10 @@ class Legs:
     ids: tuple[str, ...]
     vector: NDArray[np.float32]
     keyword: NDArray[np.float32]
+
+    def hit(self, chunk: Chunk, score: float, at: int) -> Hit:
+        """Make a hit of the candidate at a position, which knows its scores in both legs."""
+        return Hit(chunk, score, float(self.vector[at]), float(self.keyword[at]))
 
 
 @dataclass(frozen=True, slots=True)

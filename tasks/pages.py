@@ -85,6 +85,14 @@ def fetch_pages(
     return found
 
 
+def away(paths: Paths, params: Params) -> list[str]:
+    """Name the pages that could not be had when they were last asked for, each with why; a night says it once more."""
+    known = [
+        (url, read_json(paths.pages / f"{source.name}.json") or {}) for source in params.sources for url in source.urls
+    ]
+    return [f"{url}: {rows[url]['failed']}" for url, rows in known if rows.get(url, {}).get("failed")]
+
+
 class _Source:
     """One source's pages: `<state>/pages/<name>/`, and beside it `<name>.json`, which says what each is."""
 

@@ -208,7 +208,6 @@ def history(log: InteractionLog) -> None:
         ("user", "ann", (1, 2, 4), (b"asked by ann", b"on ann's", b'"ann"')),
         ("document", "a.md", (1, 2), (b"asked by ann", b"a.md")),
         ("document", "b.md", (1, 2, 3, 4, 5), (b"asked by", b" on ")),
-        ("session", "s2", (), ()),
     ],
 )
 def test_what_is_erased_is_gone_from_disk(
@@ -234,6 +233,21 @@ def test_an_erasure_keeps_to_its_workspace(tmp_path: Path) -> None:
         assert log.erase("document", "a.md", workspace="two") == (2,)
         assert log.find("a2") == []
     assert [r.workspace for r in read(tmp_path) if r.kind == "answer"] == ["one"]
+
+
+def test_a_session_is_erased_for_its_user_though_others_use_the_same_id(tmp_path: Path) -> None:
+    with InteractionLog(tmp_path) as log:
+        for answer, user, session, room in (
+            ("a1", "ann", "s1", "one"), ("a2", "bob", "s1", "one"),
+            ("a3", "ann", "s1", "two"), ("a4", "ann", "s2", "one"),
+        ):  # fmt: skip
+            log.append(an_answer(answer, user=user, session=session, workspace=room))
+        log.append(a_vote("a1", user="bob", session="s1", workspace="one"))
+        with pytest.raises(ValueError, match="needs its user"):
+            log.erase("session", "s1", workspace="one")
+        assert log.erase("session", "s1", workspace="one", user="ann") == (1, 5)
+        assert [record.answer for record in log.find("a1", "a2", "a3", "a4", "a5")] == ["a2", "a3", "a4"]
+    assert b'"a1"' not in b"".join(path.read_bytes() for path in sealed_paths(tmp_path))
 
 
 def test_an_erasure_that_was_cut_short_is_finished_and_meanwhile_not_read(tmp_path: Path) -> None:

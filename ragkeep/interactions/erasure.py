@@ -27,21 +27,27 @@ NOTE = "erasing.json"
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What goes: `value` is a user's or session's id, or a document's uri; in one workspace, or in all (None)."""
+    """What goes: `value` is a user's or session's id, or a document's uri; in one workspace, or in all (None).
+
+    Session ids are chosen by clients, so that two people may use the same: a session is erased for its `user`.
+    """
 
     what: What
     value: str
     workspace: str | None = None
+    user: str | None = None
 
     def __post_init__(self) -> None:
         if self.what not in get_args(What) or not self.value:
             raise ValueError(f"cannot erase {self.what!r}: name a {', '.join(get_args(What))}, and which one")
+        if (self.what == "session") != bool(self.user):
+            raise ValueError(f"cannot erase a {self.what} of user {self.user!r}: a session, and it alone, needs its user")
 
     def takes(self, record: Interaction, answers: set[str]) -> bool:
         """Whether a record goes; records are shown in order, and `answers` collects the answers that went.
 
-        With a user or a session go all their records, with a document every answer that showed it and every click on
-        it; with an answer goes all that refers to it, whoever it is from. Tombstones stay.
+        With a user go all their records, with a session all its user's in it, with a document every answer that showed
+        it and every click on it; with an answer goes all that refers to it, whoever it is from. Tombstones stay.
         """
         if record.kind == "erase" or (self.workspace and record.workspace != self.workspace):
             return False
@@ -54,7 +60,7 @@ class Erasure:
         if self.what == "user":
             return record.user == self.value
         if self.what == "session":
-            return record.session == self.value
+            return record.session == self.value and record.user == self.user
         rows = (record.payload, *record.payload.get("shown", ()))
         return any(row.get("uri") == self.value for row in rows)
 

@@ -84,19 +84,25 @@ class InteractionLog:
         self._submit(record, waiter)
         return await waiter
 
-    def find(self, answer: str) -> list[Interaction]:
-        """Return the record of an answer and all that refer to it, oldest first."""
-        active = self._active
-        places = {active.path: list(active.places.get(answer_key(answer), ()))} if active and not active.renamed else {}
-        return find_in(self.folder, answer, places)
+    def find(self, *answers: str) -> list[Interaction]:
+        """Return the records of answers and all that refer to them, oldest first."""
+        active, keys = self._active, {answer_key(answer) for answer in answers}
+        if active is None or active.renamed:
+            return find_in(self.folder, answers, {})
+        return find_in(self.folder, answers, {active.path: [at for key in keys for at in active.places.get(key, ())]})
 
-    def erase(self, what: What, value: str, *, workspace: str | None = None) -> tuple[int, ...]:
-        """Erase a user, a session or a document (its uri) from all that was written before; return what went.
+    @property
+    def last(self) -> int:
+        """The sequence number of the last record that is durable; 0 while there is none."""
+        return self._next - 1
+
+    def erase(self, what: What, value: str, *, workspace: str | None = None, user: str | None = None) -> tuple[int, ...]:
+        """Erase a user, a `user`'s session or a document (its uri) from all that was written before; return what went.
 
         Blocks for about a second a gigabyte: call it in a thread. Raises LogUnavailable where it could not be finished:
         readers leave it out from now on, and the next `erase` or opening finishes it.
         """
-        erasure = Erasure(what, value, workspace)
+        erasure = Erasure(what, value, workspace, user)
         with self._erasing:
             try:
                 earlier = pending(self.folder)

@@ -46,18 +46,18 @@ def read(folder: Path, *, after: int = 0, sealed: bool = False, skip_damaged: bo
     """
     erasure, erased = pending(folder), set[str]()
     for path in _paths(folder, 0 if erasure else after, sealed):
-        for record in _records(path, skip_damaged):
+        for record in _records(path, skip_damaged, 0 if erasure else after):
             if erasure and erasure.takes(record, erased):
                 continue
             if record.seq > after:
                 yield record
 
 
-def erased_by(folder: Path, tombstone: int) -> Iterator[int]:
-    """Yield the sequence numbers of what one erasure took, given its record's: what was trained on them knew of it."""
+def erased_by(folder: Path, *tombstones: int) -> Iterator[int]:
+    """Yield the sequence numbers of what erasures took, given their records': what was made of them knew of it."""
     for path in sealed_paths(folder):
         with path.open("rb", buffering=2**20) as file:
-            yield from (seq for seq, payload in _checked(path, file, True) if taken_by(payload) == tombstone)
+            yield from (seq for seq, payload in _checked(path, file, True) if taken_by(payload) in tombstones)
 
 
 def _paths(folder: Path, after: int, sealed: bool) -> list[Path]:
@@ -68,10 +68,10 @@ def _paths(folder: Path, after: int, sealed: bool) -> list[Path]:
     return [path for path, following in zip_longest(paths, later) if following is None or following > after + 1]
 
 
-def _records(path: Path, skip_damaged: bool) -> Iterator[Interaction]:
+def _records(path: Path, skip_damaged: bool, after: int) -> Iterator[Interaction]:
     with _opened(path) as file:
         for seq, payload in _checked(path, file, skip_damaged):
-            record = decode_record(seq, payload)
+            record = decode_record(seq, payload) if seq > after else None
             if record:
                 yield record
 
@@ -108,20 +108,20 @@ def _damage(what: str, skip: bool) -> None:
     log.warning(what)
 
 
-def find(folder: Path, answer: str) -> list[Interaction]:
-    """Return the record of an answer and all that refer to it, oldest first; an empty list where there is none."""
-    return find_in(folder, answer, dict.fromkeys(open_paths(folder)))
+def find(folder: Path, *answers: str) -> list[Interaction]:
+    """Return the records of answers and all that refer to them, oldest first; an empty list where there is none."""
+    return find_in(folder, answers, dict.fromkeys(open_paths(folder)))
 
 
-def find_in(folder: Path, answer: str, active: Mapping[Path, Sequence[int] | None]) -> list[Interaction]:
-    """Do as `find`, told at which offsets of the segment being written the answer is (None: look for yourself)."""
-    key, found = answer_key(answer), dict[int, Interaction]()
+def find_in(folder: Path, answers: Sequence[str], active: Mapping[Path, Sequence[int] | None]) -> list[Interaction]:
+    """Do as `find`, told at which offsets of the segment being written the answers are (None: look for yourself)."""
+    wanted, found = {answer_key(answer) for answer in answers}, dict[int, Interaction]()
     for path, places in active.items():
-        found |= _at(path, key, places)
+        found |= _at(path, wanted, places)
     for path in sealed_paths(folder):
         index = read_index(path, _digest(path), partial(_scan, path))
-        found |= _at(path, key, places_of(index, key))
-    about = [found[seq] for seq in sorted(found) if found[seq].answer == answer]
+        found |= _at(path, wanted, sorted(at for key in wanted for at in places_of(index, key)))
+    about = [found[seq] for seq in sorted(found) if found[seq].answer in answers]
     erasure, erased = pending(folder), set[str]()
     return [record for record in about if not (erasure and erasure.takes(record, erased))]
 
@@ -138,10 +138,10 @@ def _scan(path: Path) -> list[tuple[int, int]]:
         return [(frame.key, frame.offset) for frame in frames(file) if not frame.footer]
 
 
-def _at(path: Path, key: int, places: Sequence[int] | None) -> dict[int, Interaction]:
+def _at(path: Path, wanted: set[int], places: Sequence[int] | None) -> dict[int, Interaction]:
     if places is not None and not places:
         return {}
     with _opened(path) as file:
         some = frames(file) if places is None else (frame_at(file, place) for place in places)
-        records = [decode_record(f.seq, f.payload) for f in some if f and f.key == key and not f.footer]
+        records = [decode_record(f.seq, f.payload) for f in some if f and f.key in wanted and not f.footer]
     return {record.seq: record for record in records if record}

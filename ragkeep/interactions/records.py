@@ -19,9 +19,9 @@ _TEXT_OR_NONE = (str, type(None))
 FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "answer": {
         "question": str, "rewritten": _TEXT_OR_NONE, "text": str, "model": str, "abstained": bool, "aborted": bool,
-        "cited": list, "shown": list, "prompt_tokens": int, "completion_tokens": int, "cost_usd": _NUMBER,
-        "timings_ms": dict, "trace": str, "reformulates": _TEXT_OR_NONE, "index": str, "embedder": str, "prompt": str,
-        "calls": list, "route": str,
+        "cited": list, "citations": list, "shown": list, "prompt_tokens": int, "completion_tokens": int,
+        "cost_usd": _NUMBER, "timings_ms": dict, "trace": str, "reformulates": _TEXT_OR_NONE, "index": str,
+        "embedder": str, "prompt": str, "calls": list, "route": str,
     },
     "vote": {"value": int, "reason": str},
     "click": {"rank": int, "chunk": str, "uri": str},
@@ -40,6 +40,7 @@ IMPRESSION: dict[str, type | tuple[type, ...]] = {
     "span": list,
     "rank": int,
     "score": _NUMBER,
+    "scores": dict,
 }
 _OPAQUE = re.compile(r"[A-Za-z0-9_.:|-]{1,128}")
 
@@ -64,11 +65,13 @@ def answered(
 ) -> Interaction:
     """Record an answer with all it showed, in order; `answer` is its id, `reformulates` that of an earlier one.
 
-    `rewritten` is the question as it was searched, `prompt` the hash of the prompt's template. Raises ValueError.
+    `rewritten` is the question as it was searched, `prompt` the hash of the prompt's template. The payload's `citations`
+    are what the text's markers [1], [2] ... mean: rank of the source, first and last line. Raises ValueError.
     """
     payload = {
         "question": question, "rewritten": rewritten, "text": given.text, "model": given.model,
         "abstained": given.abstained, "aborted": aborted, "cited": cited_ranks(given.citations, given.hits),
+        "citations": [[one.source, *one.lines] for one in given.citations],
         "shown": [_shown(rank, hit) for rank, hit in enumerate(given.hits, 1)],
         "prompt_tokens": given.usage.prompt_tokens, "completion_tokens": given.usage.completion_tokens,
         "cost_usd": cost_usd, "timings_ms": dict(timings_ms or {}), "trace": trace, "reformulates": reformulates,
@@ -124,8 +127,16 @@ def _shown(rank: int, hit: Hit) -> dict[str, Any]:
     chunk = hit.chunk
     return {
         "chunk": chunk.id, "uri": chunk.uri, "lines": list(chunk.lines), "span": list(chunk.span),
-        "rank": rank, "score": float(hit.score),
+        "rank": rank, "score": float(hit.score), "scores": _scores(hit),
     }  # fmt: skip
+
+
+def _scores(hit: Hit) -> dict[str, float]:
+    """How a hit's score came about: both legs, what became of them, and the reranker's; what is not known is left out."""
+    reranked = hit.fused is not None
+    fused = hit.fused if reranked else hit.score if hit.vector is not None else None
+    rows = {"vector": hit.vector, "keyword": hit.keyword, "fused": fused, "rerank": hit.score if reranked else None}
+    return {name: float(value) for name, value in rows.items() if value is not None}
 
 
 def _made(

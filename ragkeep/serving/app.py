@@ -27,7 +27,7 @@ from ..errors import (
     StoreError,
     describe,
 )
-from . import routes_chat, routes_documents, routes_openai, routes_ops
+from . import routes_chat, routes_documents, routes_openai, routes_ops, routes_sessions
 from .auth import check_routes, public
 from .connections import BoundedBodies
 from .loopback import LoopbackOnly, is_loopback, sign_in, sign_out
@@ -84,7 +84,7 @@ def create_app(paths: Paths, params: Params, *, reject: Reject | None = None) ->
     )  # fmt: skip
     for kind in (RequestError, RagkeepError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _said)
-    for routes in (routes_chat, routes_documents, routes_openai, routes_ops):
+    for routes in (routes_chat, routes_documents, routes_openai, routes_ops, routes_sessions):
         app.include_router(routes.router)
     _own_routes(app)
     check_routes(app)

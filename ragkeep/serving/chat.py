@@ -1,7 +1,7 @@
 """A question is answered for a person: budget, memory, the answer as events, the log, and then the last word.
 
 What a person is told is logged first: `done` says whether it was. An answer that is stopped half-way is logged as such.
-One that shows a document which was deleted meanwhile is neither logged nor remembered.
+One that shows a document which was deleted meanwhile, or whose conversation was, is neither logged nor remembered.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .follow import Champion
 from .mlflow_traces import Given, MlflowTraces
 from .observe import Observer
 from .principal import Principal
-from .runs import KEPT, Run, Runs
+from .runs import KEPT, KEPT_S, Run, Runs
 from .schemas import ChatBody, answer_of, source_of
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ class _Begun:
     verdict: Verdict
     beside: dict[str, str]
     trace: str
+    at: float
+    """When the question came, by the monotonic clock."""
 
 
 @dataclass(eq=False)
@@ -73,6 +75,7 @@ class Chat:
     compare_s: float = 20.0
     deleted: Callable[[str, Iterable[str]], bool] = lambda _workspace, _uris: False
     _logged: set[str] = field(default_factory=set)
+    _ended: dict[str, float] = field(default_factory=dict)
     _begun: OrderedDict[tuple[str, str], tuple[str, asyncio.Future[Run]]] = field(default_factory=OrderedDict)
 
     async def start(self, body: ChatBody, who: Principal, *, history: tuple[Message, ...] | None = None) -> Run:
@@ -111,7 +114,7 @@ class Chat:
         return self.runs.find(run.id, run.owner) is None or (run.ended and run.events[-1].name == "error")
 
     async def _start(self, body: ChatBody, who: Principal, history: tuple[Message, ...] | None) -> Run:
-        assistant = self.champion.assistant
+        assistant, came = self.champion.assistant, time.monotonic()
         name = "" if body.model in (None, ANY) else str(body.model)
         sampling = body.sampling.over(assistant.answer)
         asked_of = assistant.generator_named(name).name
@@ -131,8 +134,9 @@ class Chat:
             model=verdict.model, mode=body.mode,
             trusted=who.may("admin", body.workspace), k=body.k, filters=filters, sampling=sampling,
         )  # fmt: skip
-        begun = _Begun(uuid.uuid4().hex, session, who, body, assistant, asked, verdict, beside, tracing.trace_id())
-        return self.runs.start(begun.id, who.user, lambda run: self._work(run, begun))
+        begun = _Begun(uuid.uuid4().hex, session, who, body, assistant, asked, verdict, beside, tracing.trace_id(), came)
+        scope = self._scoped(session, body, who)
+        return self.runs.start(begun.id, who.user, lambda run: self._work(run, begun), session=scope)
 
     async def _reserve(self, user: str, workspace: str, model: str, most: Usage) -> Verdict:
         """Set aside what an answer may cost. A disk that is full stops nobody whose use has no limit."""
@@ -207,6 +211,15 @@ class Chat:
     def _scoped(session: str, body: ChatBody, who: Principal) -> str:
         """A session's name in memory: nobody reads another's by guessing its id."""
         return session_name(body.workspace, who.user, session)
+
+    async def end(self, session: str) -> None:
+        """Stop the answers of a session, named as in memory, that is being erased: none of them is logged or remembered.
+
+        On return nothing more of it is written.
+        """
+        now = time.monotonic()
+        self._ended = {name: at for name, at in self._ended.items() if now - at < KEPT_S} | {session: now}
+        await self.runs.end(session)
 
     async def _work(self, run: Run, begun: _Begun) -> None:
         """Make the answer; its steps are one part of the request's trace."""
@@ -298,7 +311,8 @@ class Chat:
         await self._log(begun, partial, cost_usd=0.0, aborted=True)
 
     def _gone(self, begun: _Begun, made: Answer) -> bool:
-        return self.deleted(begun.body.workspace, {hit.chunk.uri for hit in made.hits})
+        ended = self._ended.get(self._scoped(begun.session, begun.body, begun.who), 0.0) >= begun.at
+        return ended or self.deleted(begun.body.workspace, {hit.chunk.uri for hit in made.hits})
 
     async def _forget(self, begun: _Begun) -> None:
         try:

@@ -16,12 +16,12 @@ from ..errors import NotFound
 from ..files import fsync_dir, read_json, write_json
 from ..types import content_id
 
-What: TypeAlias = Literal["document", "workspace"]
+What: TypeAlias = Literal["document", "workspace", "session"]
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A deletion that is to be finished: `value` is the document's record, or the workspace's id."""
+    """A deletion that is to be finished: `value` is the document's record, the workspace's id, or whose session it is."""
 
     what: What
     value: dict[str, Any]

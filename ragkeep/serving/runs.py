@@ -37,10 +37,11 @@ class Event:
 
 @dataclass(eq=False)
 class Run:
-    """One answer under way or ended; `owner` is who may read it."""
+    """One answer under way or ended; `owner` is who may read it, `session` its conversation's name in memory."""
 
     id: str
     owner: str
+    session: str = ""
     events: list[Event] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
     ended_at: float | None = None
@@ -107,13 +108,26 @@ class Runs:
     def __init__(self) -> None:
         self._runs: OrderedDict[str, Run] = OrderedDict()
 
-    def start(self, id_: str, owner: str, work: Callable[[Run], Awaitable[None]]) -> Run:
+    def start(self, id_: str, owner: str, work: Callable[[Run], Awaitable[None]], *, session: str = "") -> Run:
         """Begin an answer; `work` puts its events and ends it, also when it is cancelled."""
         self._forget()
-        run = self._runs[id_] = Run(id_, owner)
+        run = self._runs[id_] = Run(id_, owner, session)
         run.task = asyncio.create_task(self._work(run, work), name=f"answer {id_}")
         run.leave(FIRST_S)
         return run
+
+    def of(self, session: str) -> list[Run]:
+        """Return the answers of a session, under way and ended, that are still known."""
+        return [run for run in self._runs.values() if run.session == session]
+
+    async def end(self, session: str) -> None:
+        """Stop the answers of a session, wait until they ended, and forget them."""
+        found = self.of(session)
+        for run in found:
+            run.cancel()
+        await asyncio.gather(*(run.task for run in found if run.task), return_exceptions=True)
+        for run in found:
+            self._runs.pop(run.id, None)
 
     def find(self, id_: str, owner: str) -> Run | None:
         """Return an answer of this owner; None also where it is another's."""

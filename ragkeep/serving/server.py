@@ -32,6 +32,7 @@ from ..uploads import Uploads
 from . import context
 from .auth import Auth, open_auth
 from .chat import ANY, Chat
+from .conversations import Conversations
 from .deletions import Deletions
 from .explain import explain_answer
 from .follow import Champion
@@ -59,6 +60,7 @@ class Server:
     live: LiveDocuments
     uploads: Uploads
     deletions: Deletions
+    conversations: Conversations
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -116,6 +118,32 @@ class Server:
             await asyncio.to_thread(self.uploads.delete, record.id)
             return await self._erase_traces(record)
 
+    async def erase_session(self, who: Principal, workspace: str, session: str) -> dict[str, Any]:
+        """Delete a caller's own conversation everywhere; return what that reached. Raises NotFound.
+
+        Written down before it begins: one that is cut short is finished at the next start.
+        """
+        name = session_name(workspace, who.user, session)
+        known, _ = await asyncio.to_thread(self.conversations.records, workspace, who.user, session, limit=1)
+        if not known and not self.chat.runs.of(name) and not await self.chat.memory.recent(name):
+            raise NotFound("there is no such conversation (any more): GET /v1/sessions lists those there are")
+        whose = {"id": name, "workspace": workspace, "user": who.user, "session": session}
+        with self.deletions.noted("session", whose):
+            await self.chat.end(name)
+            return await self._erase_session(whose)
+
+    async def _erase_session(self, whose: dict[str, str]) -> dict[str, Any]:
+        workspace, user, session = whose["workspace"], whose["user"], whose["session"]
+        await self.chat.memory.forget(whose["id"])
+        if self.chat.cache:
+            self.chat.cache.clear(workspace)
+        erase = partial(self.chat.log.erase, "session", session, workspace=workspace, user=user)
+        erased = await asyncio.to_thread(erase)
+        return {
+            "id": session, "status": "deleted", "erased_interactions": len(erased),
+            "models_trained_on": await asyncio.to_thread(trained_on, self.paths, set(erased)),
+        }  # fmt: skip
+
     async def finish_deletions(self) -> None:
         """Finish what an earlier process was killed in the middle of; what cannot be finished now is noted still."""
         for note in await asyncio.to_thread(self.deletions.open):
@@ -128,6 +156,9 @@ class Server:
     async def _finish_deletion(self, what: str, value: dict[str, Any]) -> None:
         if what == "workspace":
             await self._empty(value["id"])
+            return
+        if what == "session":
+            await self._erase_session(value)
             return
         record = DocumentRecord(**value)
         there = await asyncio.to_thread(self.uploads.catalog.document, record.id)
@@ -271,13 +302,15 @@ async def running(
         chat = Chat(
             champion, interactions, memory, budgets, observer, cache=cache, traces=traces, deleted=live.removed
         )  # fmt: skip
+        noted = Database(paths.interactions / "sessions.sqlite")
+        conversations = Conversations(interactions, noted)
         uploads = Uploads(
             paths, params, catalog=open_catalog(params.serve.catalog, paths.serving),
             queue=open_queue(params.serve.queue, paths.serving), live=live, changed=lambda: holder[0].refresh(),
         )  # fmt: skip
         server = Server(
             paths, params, database, open_auth(params.serve.auth, database), RateLimits(params.serve.limits), champion,
-            chat, observer, live, uploads, Deletions(paths.state / "deleting"),
+            chat, observer, live, uploads, Deletions(paths.state / "deleting"), conversations,
         )  # fmt: skip
         holder.append(server)
         await asyncio.to_thread(uploads.open)
@@ -296,6 +329,7 @@ async def running(
                 await asyncio.to_thread(traces.close)
             with contextlib.suppress(Exception):
                 await memory.close()
+            noted.close()
             database.close()
 
 

@@ -131,12 +131,11 @@ class MemoryStore:
         chunks = _visible(version, query)
         if query.mode == "hybrid":
             legs = self.legs(index, query)
-            ids, scores = legs.ids, fuse(legs, query.fusion)
-        else:
-            ids = tuple(chunk.id for chunk in chunks)
-            scores = _cosines(version, chunks, query) if query.mode == "vector" else _bm25(version, chunks, query)
+            fused = fuse(legs, query.fusion)
+            return [legs.hit(version.chunks[legs.ids[i]], float(fused[i]), i) for i in map(int, ranking(fused, query.k))]
+        scores = _cosines(version, chunks, query) if query.mode == "vector" else _bm25(version, chunks, query)
         best = [i for i in ranking(scores, query.k) if query.mode != "keyword" or scores[i] > 0]
-        return [Hit(version.chunks[ids[i]], float(scores[i])) for i in best]
+        return [Hit(chunks[i], float(scores[i])) for i in best]
 
     def legs(self, index: str, query: Query) -> Legs:
         """See `ports.VectorStore.legs`."""

@@ -135,7 +135,7 @@ def fused(found: list[Found], query: Query) -> list[Hit]:
     """Fuse both legs; only the hits that are shown are read whole."""
     both, rows = legs(found, query.candidates)
     scores = fuse_scores(both.vector, both.keyword, query.fusion)
-    return [Hit(_chunk(rows[i]), float(scores[i])) for i in map(int, ranking(scores, query.k))]
+    return [both.hit(_chunk(rows[i]), float(scores[i]), i) for i in map(int, ranking(scores, query.k))]
 
 
 def _id(hit: Found) -> str:

@@ -138,15 +138,18 @@ def _ask(session: Session, prefix: str, build: int, query: Query, *, few: bool) 
 
 def hits(session: Session, prefix: str, found: Found, query: Query) -> list[Hit]:
     """Rank the candidates, ties by id; only those that are shown are read whole."""
-    if query.mode == "hybrid":
+    hybrid = query.mode == "hybrid"
+    if hybrid:
         chosen = _best(found, query.candidates)
+        both = Legs((), found.vector[chosen], found.keyword[chosen])
         rows = [found.rows[i] for i in chosen]
-        scores = fuse_scores(found.vector[chosen], found.keyword[chosen], query.fusion)
+        scores = fuse_scores(both.vector, both.keyword, query.fusion)
     else:
         rows, scores = found.rows, found.vector if query.mode == "vector" else found.keyword
     order = [int(i) for i in ranking(scores, query.k)]
     chunks = _chunks(session, prefix, found.build, [rows[i] for i in order])
-    return [Hit(chunks[rows[i]], float(scores[i])) for i in order]
+    scored = [(chunks[rows[i]], float(scores[i]), i) for i in order]
+    return [both.hit(*one) if hybrid else Hit(*one[:2]) for one in scored]
 
 
 def legs(found: Found, candidates: int) -> Legs:

@@ -93,11 +93,14 @@ class Segment:
         elif query.mode == "keyword":
             rows, scores = self._worded(self._bm25(query.text, allowed), query.k)
         else:
-            candidates, vector, keyword = self._legs(query, allowed)
-            fused = fuse_scores(vector, keyword, query.fusion)
-            order = ranking(fused, query.k)
-            rows, scores = candidates[order], fused[order]
+            return self._fused(query, allowed)
         return [Hit(self._chunk(int(row)), float(score)) for row, score in zip(rows, scores, strict=True)]
+
+    def _fused(self, query: Query, allowed: Mask | None) -> list[Hit]:
+        rows, *both = self._legs(query, allowed)
+        scores = fuse_scores(*both, query.fusion)
+        legs = Legs((), *both)  # the ids are read with the chunks
+        return [legs.hit(self._chunk(int(rows[at])), float(scores[at]), at) for at in map(int, ranking(scores, query.k))]
 
     def legs(self, query: Query) -> Legs:
         """Return both legs, see `ports.VectorStore.legs`."""

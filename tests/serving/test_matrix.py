@@ -27,6 +27,9 @@ LEAST: dict[tuple[str, str], tuple[str, str, str]] = {
     ("POST", "/v1/feedback"): ("default", "reader", "chat"),
     ("GET", "/v1/answers/{answer_id}"): ("default", "reader", "chat"),
     SOCKET: ("default", "reader", "chat"),
+    ("GET", "/v1/sessions"): ("default", "reader", "chat"),
+    ("GET", "/v1/sessions/{session_id}"): ("default", "reader", "chat"),
+    ("DELETE", "/v1/sessions/{session_id}"): ("default", "reader", "chat"),
     ("POST", "/v1/chat/completions"): ("default", "reader", "chat"),
     ("POST", "/v1/embeddings"): ("default", "reader", "chat"),
     ("GET", "/v1/models"): ("default", "reader", "chat"),
@@ -93,7 +96,7 @@ def filled(path: str) -> str:
         .replace("{workspace}", "room")
         .replace("{name:path}", "ragkeep")
     )
-    return at.replace("{answer_id}", "x").replace("{key_id}", "x")
+    return at.replace("{answer_id}", "x").replace("{key_id}", "x").replace("{session_id}", "x")
 
 
 def call(served: Served, method: str, path: str, shown: bytes) -> httpx.Response:
@@ -154,7 +157,12 @@ def test_every_route_opens_to_the_least_role_and_scope_and_to_no_lesser(served: 
 
 
 def test_a_role_in_another_workspace_opens_nothing_that_names_one(served: Served) -> None:
-    naming = {("GET", "/v1/documents"), ("GET", "/v1/source"), *(("POST", path) for path in [*BODIES, "/v1/documents"])}
+    naming = {
+        ("GET", "/v1/documents"),
+        ("GET", "/v1/source"),
+        ("GET", "/v1/sessions"),
+        *(("POST", path) for path in [*BODIES, "/v1/documents"]),
+    }
     naming.discard(("POST", "/v1/rerank"))  # its texts come with the request: it reads no workspace
     for one in (one for one in LEAST if LEAST[one][0] == "default" and one in naming):
         expected = (404,) if one[1] == "/v1/feedback" else (403,)

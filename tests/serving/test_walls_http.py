@@ -38,6 +38,7 @@ class Vault:
     session: str
     key: str
     room: str
+    owner: httpx.Client
     canaries: list[str] = field(default_factory=list)
 
 
@@ -63,8 +64,8 @@ def filled(served: Served) -> Vault:
     key = {"name": "frobozz key", "scopes": ["chat"], "workspaces": {"vault": "reader"}}
     key_id = owner.post("/v1/keys", json=key).json()["id"]
     room = everything.post("/v1/workspaces", json={"name": "frobozz room"}).json()["id"]
-    ids = [document["id"], made["answer_id"], made["session"], key_id, room]
-    return Vault(*ids, canaries=[*WORDS, *ids, "vault/codes.md", "uploads-vault"])
+    ids = (document["id"], made["answer_id"], made["session"], key_id, room)
+    return Vault(*ids, owner, canaries=[*WORDS, *ids, "vault/codes.md", "uploads-vault"])
 
 
 HOSTILE = [
@@ -149,7 +150,7 @@ class Thief:
 
     def by_id(self) -> tuple[str, str]:
         kind = self.random.choice(
-            ["answers/{}", "documents/{}", "chat/{}/events", "models/{}", "keys/{}", "workspaces/{}"]
+            ["answers/{}", "documents/{}", "chat/{}/events", "models/{}", "keys/{}", "workspaces/{}", "sessions/{}"]
         )
         method = self.random.choice(["GET", "DELETE"])
         name = self.pick(f"vault.{'0' * 32}", *self.own).replace("/", "%2F").replace("\x00", "%00").replace(" ", "%20")
@@ -160,10 +161,9 @@ class Thief:
         )
 
     def lists(self) -> tuple[str, str]:
-        params = {"workspace": self.pick("default"), "cursor": self.pick("", "WyJ-IiwgIn4iXQ")}
-        return self.ask(
-            "GET", self.random.choice(["/v1/documents", "/v1/workspaces", "/v1/models", "/v1/me"]), params=params
-        )
+        params = {"workspace": self.pick("default"), "cursor": self.pick("", "WyJ-IiwgIn4iXQ", "99")}
+        paths = ["/v1/documents", "/v1/workspaces", "/v1/models", "/v1/me", "/v1/sessions"]
+        return self.ask("GET", self.random.choice(paths), params=params)
 
     def source(self) -> tuple[str, str]:
         params = {
@@ -246,3 +246,5 @@ def test_no_canary_of_a_workspace_reaches_a_key_of_another(
     assert any(word in still["text"] for word in WORDS)
     told = served.client().get(f"/v1/answers/{vault.answer}").json()
     assert [one["kind"] for one in told["feedback"]] == ["vote", "correction"]
+    kept = vault.owner.get(f"/v1/sessions/{vault.session}", params={"workspace": "vault"}).json()["turns"]
+    assert [one["answer_id"] for one in kept] == [vault.answer]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.unchanged import unchanged_result
 from ragkeep.config import Params, Paths, SourceParams, load_params
 from ragkeep.errors import ConfigError
 from tasks.ingest import run as ingest
@@ -196,3 +197,14 @@ def test_a_source_is_a_path_or_urls_without_credentials(tmp_path: Path, source: 
     with pytest.raises(ConfigError) as error:
         load_params(tmp_path / "params.yaml")
     assert "secret" not in str(error.value)
+
+
+def test_an_unchanged_night_names_the_pages_that_could_not_be_had_tonight(night: Night) -> None:
+    night(A, B)
+    last = {"verdict": "pass", "documents": {}, "chunks": {}, "pages_failed": ["of another night"]}
+    told = unchanged_result(night.paths, of(A, B), last, began=0.0)
+    assert "pages_failed" not in told
+    night.web.pages["/b.md"] = (500, {}, b"")
+    night(A, B)
+    [failed] = unchanged_result(night.paths, of(A, B), last, began=0.0)["pages_failed"]
+    assert failed == f"{B}: the server answered 500"

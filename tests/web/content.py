@@ -151,7 +151,12 @@ def events(answer_id: str, asked: dict[str, Any]) -> list[tuple[str, dict[str, A
     size = max(4, len(text) // 400)
     tokens = [("token", {"text": text[at : at + size]}) for at in range(0, len(text), size)]
     if "fail" in asked["message"]:
-        return [*head, *tokens[:9], ("error", {"code": "provider", "message": "The model stopped answering. Try again."})]
+        failure = {
+            "code": "provider",
+            "message": "The model stopped answering. Try again.",
+            "trace_id": "4bf92f3577b34da6",
+        }
+        return [*head, *tokens[:9], ("error", failure)]
     return [*head, *tokens, ("done", body)]
 
 
@@ -248,3 +253,84 @@ def operations() -> dict[str, dict[str, Any]]:
         "quarantine": {"rows": [{"uri": f"s3://docs/scans/{n}.pdf", **row} for n in range(3)], "total": 3},
         "metrics": {"series": {name: list(map(list, zip(at, values, strict=True))) for name, values in series.items()}},
     }
+
+
+def explained(answer_id: str) -> dict[str, Any]:
+    """What /v1/answers/{id} says of any answer."""
+    scores = [
+        {
+            "vector": 0.71 - n / 9,
+            "keyword": 0.0 if n == 3 else 14.2 - 3 * n,
+            "fused": 0.93 - n / 8,
+            "rerank": 4.1 - 2.6 * n,
+        }
+        for n in range(4)
+    ]
+    shown = [
+        {"chunk": f"c{s['n']}", "uri": s["uri"], "lines": s["lines"], "rank": s["n"], "score": s["score"], "scores": legs}
+        for s, legs in zip(sources(), scores, strict=True)
+    ]
+    return {
+        "answer_id": answer_id,
+        "at": TODAY.isoformat(),
+        "question": "And from a file?",
+        "rewritten": "How do I parse JSON? And from a file?",
+        "model": MODELS[0],
+        "route": "code",
+        "release": "12",
+        "index": "docs-0012",
+        "embedder": "all-MiniLM-L6-v2 int8 openvino-2026.3 53aa51172d142c89",
+        "prompt": "9d1c0f52ab6641e0b7a95d41d2f6c0aa",
+        "trace": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "cited": [1, 2, 3],
+        "shown": shown,
+        "prompt_tokens": 1840,
+        "completion_tokens": 142,
+        "cost_usd": 0.00213,
+        "timings_ms": {"embed": 6.2, "retrieve": 31, "rerank": 96, "first_token": 171, "generate": 322.8, "total": 456},
+        "feedback": [],
+        "release_details": {
+            "number": 12,
+            "sha": "52ab6641e0b7",
+            "created_at": TODAY.isoformat(),
+            "reason": "nDCG@10 within 0.01 of the champion",
+            "git_sha": "0cfd7b22c9e1a0b7a95d41d2f6c0aa01f24ce0c1",
+            "index": {"store": "lancedb", "chunks": 61_240, "built_at": TODAY.isoformat()},
+            "fusion": {"method": "convex", "weight": 0.6, "code_weight": 0.85},
+        },
+    }
+
+
+def told(n: int, question: str, **more: Any) -> dict[str, Any]:
+    """A turn as the log has it."""
+    return {
+        "answer_id": f"old{n}",
+        "at": (TODAY - timedelta(days=2, minutes=-n)).isoformat(),
+        "question": question,
+        "text": "Call `json.load` with the open file. [1]",
+        "abstained": False,
+        "aborted": False,
+        "citations": [{"n": 1, "source": 2, "lines": [335, 338]}],
+        "sources": [{key: one[key] for key in ("n", "uri", "lines", "score")} for one in sources()],
+        "model": MODELS[0],
+        "release": "11",
+        "route": "code",
+        "usage": {"prompt_tokens": 900, "completion_tokens": 40},
+        "cost_usd": 0.0,
+        "timings_ms": {"total": 120},
+        "trace_id": "4bf92f3577b34da6",
+        "vote": None,
+        **more,
+    }
+
+
+def conversations() -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
+    """Conversations that only the server knows, and their turns."""
+    turns = [
+        told(1, "How do I read JSON from a file?", vote=1),
+        told(2, "And without closing it?"),
+        told(3, "Is it safe?"),
+    ]
+    made = {"workspace": "default", "created_at": turns[0]["at"], "updated_at": turns[-1]["at"]}
+    row = {**made, "id": "c0ffee", "title": turns[0]["question"], "turns": 3}
+    return [row], {"c0ffee": turns}

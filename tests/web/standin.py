@@ -51,13 +51,15 @@ class State:
         self.me: dict[str, Any] = dict(content.ME)
         self.keys = [dict(k) for k in content.KEYS]
         self.ops = content.operations()
+        self.sessions, self.turns = content.conversations()
+        self.stuck = False
 
     def said(self, method: str, path: str) -> list[Any]:
         return [body for verb, where, body in self.calls if verb == method and re.fullmatch(path, where)]
 
 
 def problem(status: int, code: str, message: str, **headers: str) -> JSONResponse:
-    body = {"error": {"code": code, "message": message, "request_id": "r1"}}
+    body = {"error": {"code": code, "message": message, "request_id": "r1", "trace_id": "7c0f1d6e"}}
     return JSONResponse(body, status, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
@@ -117,6 +119,39 @@ async def resume(request: Request) -> Response:
 async def cancel(request: Request) -> Response:
     request.app.state.state.cancelled.add(request.path_params["id"])
     return JSONResponse({"status": "cancelled"})
+
+
+async def explained(request: Request) -> Response:
+    state, answer_id = request.app.state.state, request.path_params["id"]
+    bodies = [data for _, data in state.streams.get(answer_id, ())[-1:]]
+    told = [turn for turns in state.turns.values() for turn in turns if turn["answer_id"] == answer_id]
+    if not bodies and not told:
+        return problem(404, "not_found", "There is no such answer, or it was erased.")
+    return JSONResponse(content.explained(answer_id))
+
+
+async def sessions(request: Request) -> Response:
+    state, at = request.app.state.state, int(request.query_params.get("cursor") or 0)
+    rows = [one for one in state.sessions if one["workspace"] == request.query_params["workspace"]]
+    return JSONResponse({"sessions": rows[at : at + 20], "next": str(at + 20) if len(rows) > at + 20 else ""})
+
+
+async def session(request: Request) -> Response:
+    state, id_ = request.app.state.state, request.path_params["id"]
+    state.calls.append((request.method, f"/v1/sessions/{id_}", None))
+    if request.method == "DELETE" and state.stuck:
+        return problem(503, "LogUnavailable", "The log cannot be written. Try again.")
+    if request.method == "DELETE":
+        state.sessions = [one for one in state.sessions if one["id"] != id_]
+        known = state.turns.pop(id_, None) is not None or id_.startswith("s-")
+        if known:
+            return JSONResponse({"id": id_, "status": "deleted", "erased_interactions": 2, "models_trained_on": []})
+    if id_ not in state.turns:
+        return problem(404, "not_found", "There is no such conversation (any more).")
+    cut = int(request.query_params.get("cursor") or len(state.turns[id_]))
+    first = max(0, cut - 2)  # two turns a page
+    turns = state.turns[id_][first:cut]
+    return JSONResponse({"id": id_, "workspace": "default", "turns": turns, "earlier": str(first or "")})
 
 
 async def feedback(request: Request) -> Response:
@@ -241,6 +276,8 @@ def make_app(state: State) -> Any:
         Route("/", index), Route("/health", get_health), Route("/v1/me", me), Route("/v1/models", models),
         Route("/v1/chat", chat, methods=["POST"]), Route("/v1/chat/{id}/events", resume),
         Route("/v1/chat/{id}", cancel, methods=["DELETE"]), Route("/v1/feedback", feedback, methods=["POST"]),
+        Route("/v1/answers/{id}", explained), Route("/v1/sessions", sessions),
+        Route("/v1/sessions/{id}", session, methods=["GET", "DELETE"]),
         Route("/v1/source", source), Route("/v1/documents", documents, methods=["GET", "POST"]),
         Route("/v1/documents/{id}", document, methods=["GET", "DELETE"]),
         Route("/v1/workspaces", workspaces, methods=["GET", "POST"]),

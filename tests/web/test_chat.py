@@ -141,8 +141,8 @@ def test_quiet_notes_say_what_a_reader_should_know(page: Page) -> None:
     expect(turn.locator(".status-line")).to_contain_text("from the cache")
     expect(turn.get_by_text("Not recorded")).to_be_visible()
     expect(turn.locator("mark.unsupported")).to_have_text("Most people log it.")
-    turn.get_by_text("How it was made").click()
-    expect(turn.locator(".made")).to_contain_text("1,840 read, 142 written")
+    turn.get_by_role("button", name="Why this answer?").click()
+    expect(page.get_by_role("dialog")).to_contain_text("1,840 read, 142 written")
 
 
 def test_what_a_model_writes_never_becomes_markup(page: Page) -> None:
@@ -175,6 +175,7 @@ def test_chats_are_listed_switched_and_deleted(page: Page, server: Standin) -> N
     page.get_by_role("button", name="Delete chat: first question").click()
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_role("link", name="first question")).to_have_count(0)
+    assert len(server.state.said("DELETE", "/v1/sessions/s-a1")) == 1
 
 
 def test_an_answer_goes_on_while_another_page_is_looked_at(page: Page) -> None:

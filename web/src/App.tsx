@@ -1,5 +1,5 @@
 import { useMemo } from "react";
-import { get } from "./api/client";
+import { get, type Trouble } from "./api/client";
 import type { Me, Model, Workspace } from "./api/types";
 import { ChatView } from "./chat/ChatView";
 import { chatsOf } from "./chat/store";
@@ -9,6 +9,7 @@ import { SessionContext } from "./session";
 import { Shell } from "./Shell";
 import { SignIn } from "./SignIn";
 import { useKept, useLoad, useRoute } from "./ui/hooks";
+import { Problem } from "./ui/Problem";
 
 async function loadAll(signal: AbortSignal) {
   const me = await get<Me>("v1/me", {}, signal);
@@ -23,7 +24,7 @@ async function loadAll(signal: AbortSignal) {
 export function App() {
   const start = useLoad(loadAll, []);
   if (start.status === 401) return <SignIn onDone={start.reload} />;
-  if (start.problem && !start.data) return <Unreachable problem={start.problem} retry={start.reload} />;
+  if (start.problem && !start.data) return <Unreachable problem={{ message: start.problem, trace: start.trace }} retry={start.reload} />;
   return start.data ? <Inside {...start.data} reload={start.reload} /> : <div className="loading-page" aria-busy="true" />;
 }
 
@@ -65,11 +66,11 @@ function roomsOf({ roles }: Me, listed: Workspace[]): Workspace[] {
   return rooms.length ? rooms : [{ id: "default", name: "default", role: all ?? "reader" }];
 }
 
-function Unreachable({ problem, retry }: { problem: string; retry: () => void }) {
+function Unreachable({ problem, retry }: { problem: Trouble; retry: () => void }) {
   return (
     <main className="alone">
       <h1>ragkeep is not answering</h1>
-      <p role="alert">{problem}</p>
+      <Problem of={problem} />
       <button type="button" className="button primary" onClick={retry}>
         Try again
       </button>

@@ -6,7 +6,7 @@ export class ApiError extends Error {
     readonly code: string,
     readonly status: number,
     readonly retryAfter?: number,
-    readonly requestId?: string,
+    readonly traceId?: string,
   ) {
     super(message);
   }
@@ -39,14 +39,14 @@ export async function failure(response: { status: number; headers: Headers; text
 }
 
 export function errorOf(status: number, body: string, retryAfter?: string | null): ApiError {
-  let said: { code?: string; message?: string; request_id?: string } = {};
+  let said: { code?: string; message?: string; trace_id?: string } = {};
   try {
     said = (JSON.parse(body) as { error?: typeof said }).error ?? {};
   } catch {
     // a proxy's own error page: the status alone has to do
   }
   const message = said.message ?? `The server answered ${status}. Try again, or look at its log.`;
-  return new ApiError(message, said.code ?? `http_${status}`, status, seconds(retryAfter), said.request_id);
+  return new ApiError(message, said.code ?? `http_${status}`, status, seconds(retryAfter), said.trace_id);
 }
 
 function seconds(retryAfter?: string | null): number | undefined {
@@ -65,9 +65,16 @@ export async function post<T>(path: string, body: unknown): Promise<T> {
   return (await (await send(path, init)).json()) as T;
 }
 
-export async function remove<T>(path: string): Promise<T | undefined> {
-  const text = await (await send(path, { method: "DELETE" })).text();
+export async function remove<T>(path: string, params?: Record<string, string | undefined>): Promise<T | undefined> {
+  const text = await (await send(path, { method: "DELETE" }, params)).text();
   return text ? (JSON.parse(text) as T) : undefined;
+}
+
+/** What went wrong, and the id by which the server's log and traces know it. */
+export type Trouble = { message: string; trace?: string };
+
+export function troubleOf(error: unknown): Trouble {
+  return { message: messageOf(error), trace: error instanceof ApiError ? error.traceId : undefined };
 }
 
 export function messageOf(error: unknown): string {

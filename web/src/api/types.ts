@@ -37,6 +37,56 @@ export type AnswerBody = {
   trace_id?: string | null;
 };
 
+export type Scores = { vector?: number; keyword?: number; fused?: number; rerank?: number };
+export type Shown = { chunk: string; uri: string; lines: Range; rank: number; score: number; scores?: Scores };
+/** All that is known of an answer, from the log and from the release that made it. */
+export type Explained = {
+  answer_id: string;
+  at: string;
+  question: string;
+  rewritten?: string | null;
+  model: string;
+  route?: string;
+  release: string;
+  index: string;
+  embedder: string;
+  prompt: string;
+  trace: string;
+  cited: number[];
+  shown: Shown[];
+  prompt_tokens: number;
+  completion_tokens: number;
+  cost_usd: number;
+  timings_ms: Record<string, number>;
+  release_details?: {
+    sha: string;
+    created_at: string;
+    reason: string;
+    git_sha: string;
+    index: { store: string; chunks: number; built_at: string };
+    fusion: { method: string; weight: number; code_weight: number | null };
+  } | null;
+};
+
+export type SessionInfo = { id: string; workspace: string; title: string; turns: number; created_at: string; updated_at: string };
+export type SessionTurn = {
+  answer_id: string;
+  at: string;
+  question: string;
+  text: string;
+  abstained: boolean;
+  aborted: boolean;
+  citations: { n: number; source: number; lines: Range }[];
+  sources: { n: number; uri: string; lines: Range; score: number }[];
+  model: string;
+  release: string;
+  usage: { prompt_tokens: number; completion_tokens: number };
+  cost_usd: number;
+  timings_ms: Record<string, number>;
+  trace_id: string;
+  vote: 1 | -1 | null;
+};
+
 export type ChatRequest = {
   message: string;
   session?: string;

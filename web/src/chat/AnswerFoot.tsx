@@ -1,28 +1,30 @@
 import { type FormEvent, type ReactNode, useState } from "react";
-import { messageOf } from "../api/client";
+import { type Trouble, troubleOf } from "../api/client";
 import type { Feedback } from "../api/types";
 import { CopyButton } from "../ui/CopyButton";
-import { count, ms, usd } from "../ui/format";
 import { Icon } from "../ui/Icon";
+import { Problem } from "../ui/Problem";
 import type { Chats } from "./store";
 import type { Given, Turn } from "./turn";
+import { Why } from "./Why";
 
 const REASONS = ["It is wrong", "It is out of date", "Something is missing", "The sources do not fit"];
 type Props = { id: string; turn: Turn; chats: Chats };
 type Give = (feedback: Feedback, given: Given) => Promise<boolean>;
 
-/** What can be done with a finished answer: copy, vote, say why, correct it, see how it was made. */
+/** What can be done with a finished answer: copy, vote, say why, correct it, see why it is so. */
 export function AnswerFoot({ id, turn, chats }: Props) {
   const [asking, setAsking] = useState<"reason" | "correction">();
-  const [problem, setProblem] = useState("");
-  const { body, given = {}, answerId = "" } = turn;
+  const [problem, setProblem] = useState<Trouble>();
+  const [why, setWhy] = useState(false);
+  const { given = {}, answerId = "" } = turn;
   const give: Give = async (feedback, what) => {
-    setProblem("");
+    setProblem(undefined);
     try {
       await chats.give(id, turn, feedback, what);
       return true;
     } catch (error) {
-      setProblem(messageOf(error));
+      setProblem(troubleOf(error));
       return false;
     }
   };
@@ -37,10 +39,10 @@ export function AnswerFoot({ id, turn, chats }: Props) {
         <Toggle label="Good answer" icon="up" on={given.vote === 1} onClick={() => vote(1)} />
         <Toggle label="Bad answer" icon="down" on={given.vote === -1} onClick={() => vote(-1)} />
         <Toggle label="Correct this answer" icon="pencil" on={asking === "correction"} onClick={() => setAsking("correction")} />
-        <details className="made">
-          <summary>How it was made</summary>
-          {body && <Made turn={turn} />}
-        </details>
+        <button type="button" className="button small why" onClick={() => setWhy(true)}>
+          <Icon name="info" />
+          Why this answer?
+        </button>
       </div>
       {asking === "reason" && given.vote && !given.reason && (
         <ReasonForm vote={given.vote} answerId={answerId} give={give} onDone={() => setAsking(undefined)} />
@@ -48,7 +50,8 @@ export function AnswerFoot({ id, turn, chats }: Props) {
       {asking === "correction" && (
         <CorrectionForm turn={turn} answerId={answerId} give={give} onDone={() => setAsking(undefined)} />
       )}
-      {problem && <p className="problem" role="alert">{problem}</p>}
+      {problem && <Problem of={problem} />}
+      {why && <Why turn={turn} onClose={() => setWhy(false)} />}
       <p className="thanks" role="status">
         {!problem && asking !== "correction" && thanks(given)}
       </p>
@@ -133,29 +136,5 @@ function Head({ title, onClose }: { title: ReactNode; onClose: () => void }) {
         <Icon name="close" />
       </button>
     </div>
-  );
-}
-
-function Made({ turn: { body } }: { turn: Turn }) {
-  if (!body) return null;
-  const { prompt_tokens: read, completion_tokens: written } = body.usage;
-  const facts: [string, ReactNode][] = [
-    ["Release", body.release ?? "none"],
-    ["Model", body.model],
-    ["Tokens", `${count(read)} read, ${count(written)} written`],
-    ["Cost", usd(body.cost_usd)],
-    ["Time", Object.entries(body.timings_ms).map(([step, value]) => `${step} ${ms(value)}`).join(", ")],
-    ["Answer", <code key="a">{body.answer_id}</code>],
-    ...(body.trace_id ? [["Trace", <code key="t">{body.trace_id}</code>] as [string, ReactNode]] : []),
-  ];
-  return (
-    <dl className="facts">
-      {facts.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
   );
 }

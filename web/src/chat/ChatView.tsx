@@ -15,6 +15,7 @@ type Props = { chats: Chats; id?: string; about?: string[] };
 
 export function ChatView({ chats, id, about }: Props) {
   const conversation = useSyncExternalStore(chats.subscribe, () => (id ? chats.open(id) : undefined));
+  useSyncExternalStore(chats.subscribe, () => (id ? chats.missing(id) : undefined));
   const [options, setOptions] = useState<Options>({});
   const [shown, setShown] = useState<{ turn: string; passage: Passage }>();
   const opener = useRef<Element>(null);
@@ -22,7 +23,8 @@ export function ChatView({ chats, id, about }: Props) {
   const last = turns.at(-1);
   const running = last && isOpen(last) ? last : undefined;
   const [uri, name = uri] = about ?? [];
-  const missing = Boolean(id) && !conversation;
+  const missing = id && !conversation ? chats.missing(id) : undefined;
+  const coming = Boolean(id) && !conversation && !missing;
 
   useEffect(() => {
     setShown(undefined);
@@ -30,7 +32,7 @@ export function ChatView({ chats, id, about }: Props) {
   }, [id, uri, name]); // the limits of the last question hold for the next one of the same chat only
 
   const ask = (message: string) => {
-    const began = chats.ask(missing ? undefined : id, { message, ...options });
+    const began = chats.ask(conversation ? id : undefined, { message, ...options });
     if (began !== id) go("chat", began);
   };
   const stop = useCallback(() => id && running && chats.stop(id, running), [chats, id, running]);
@@ -52,6 +54,8 @@ export function ChatView({ chats, id, about }: Props) {
       <div className="talk">
         {turns.length ? (
           <Transcript id={id ?? ""} title={conversation?.title ?? ""} turns={turns} chats={chats} onCite={show} shown={shown} />
+        ) : coming ? (
+          <div className="loading" aria-busy="true" aria-label="Loading" />
         ) : (
           <Empty missing={missing} only={options.only} />
         )}

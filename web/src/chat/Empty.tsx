@@ -1,18 +1,18 @@
-import { get } from "../api/client";
+import { get, type Trouble } from "../api/client";
 import type { Documents } from "../api/types";
 import { useSession } from "../session";
 import { useLoad } from "../ui/hooks";
 import type { Ask } from "./turn";
 
-export function Empty({ missing, only }: { missing: boolean; only?: Ask["only"] }) {
+export function Empty({ missing, only }: { missing?: Trouble; only?: Ask["only"] }) {
   const { workspace, workspaces, role } = useSession();
   const here = workspaces.find(({ id }) => id === workspace);
   return (
     <div className="empty-chat">
-      <h1>{missing ? "This chat is not in this browser" : only ? `Ask about ${only.name}` : "Ask the documents"}</h1>
+      <h1>{missing ? "This chat is not here" : only ? `Ask about ${only.name}` : "Ask the documents"}</h1>
       <p>
         {missing
-          ? "Chats are kept in the browser they were held in. Ask below to begin a new one."
+          ? `${missing.message} Ask below to begin a new one.`
           : "Every answer names the file and the lines it rests on. Where the documents do not say, it says so."}
       </p>
       {here?.documents === 0 && (

@@ -8,6 +8,8 @@ import type { Chats } from "./store";
 
 export function History({ chats, list, current }: { chats: Chats; list: Summary[]; current?: string }) {
   const [doomed, setDoomed] = useState<Summary>();
+  const [said, setSaid] = useState("");
+  const more = chats.showMore();
   return (
     <section className="history" aria-labelledby="chats">
       <div className="history-head">
@@ -17,7 +19,8 @@ export function History({ chats, list, current }: { chats: Chats; list: Summary[
           New chat
         </button>
       </div>
-      {list.length === 0 && <p className="quiet">Your questions will be listed here. They are kept in this browser.</p>}
+      {list.length === 0 && <p className="quiet">Your questions will be listed here.</p>}
+      {said && <p className="quiet" role="status">{said}</p>}
       <ul>
         {list.map((chat) => (
           <li key={chat.id}>
@@ -30,6 +33,11 @@ export function History({ chats, list, current }: { chats: Chats; list: Summary[
           </li>
         ))}
       </ul>
+      {more && (
+        <button type="button" className="button small" onClick={() => void more().catch(() => undefined)}>
+          Show older chats
+        </button>
+      )}
       {doomed && (
         <Confirm
           title="Delete this chat?"
@@ -37,12 +45,13 @@ export function History({ chats, list, current }: { chats: Chats; list: Summary[
           danger
           onClose={() => setDoomed(undefined)}
           onConfirm={async () => {
-            chats.drop(doomed.id);
+            const models = await chats.drop(doomed.id);
+            setSaid(models.length ? `Models trained on it, to be replaced by the next training: ${models.join(", ")}.` : "");
             if (doomed.id === current) go("chat");
           }}
         >
           <p>
-            “{doomed.title}” goes from this browser. What the server recorded for the next night stays there.
+            “{doomed.title}” goes from this browser, and from the server’s memory, log and later training sets. This cannot be undone.
           </p>
         </Confirm>
       )}

@@ -6,6 +6,7 @@ import { placeOf } from "../text/Rich";
 import { CopyButton } from "../ui/CopyButton";
 import { useLoad } from "../ui/hooks";
 import { Icon } from "../ui/Icon";
+import { Problem } from "../ui/Problem";
 import { markers, type Passage, type Turn, uncited } from "./turn";
 
 type Props = { turn: Turn; passage: Passage; onShow: (turn: Turn, passage: Passage) => void; onClose: () => void };
@@ -41,7 +42,7 @@ export function SourcesPane({ turn, passage, onShow, onClose }: Props) {
       <ol>{rows(cited)}</ol>
       {rest.length > 0 && (
         <>
-          <h3>{cited.length ? "Read, not cited" : "Nearest passages"}</h3>
+          <h3>{cited.length ? "Found, not cited" : "Nearest passages"}</h3>
           <ol>{rows(rest)}</ol>
         </>
       )}
@@ -72,13 +73,13 @@ function Lines({ passage }: { passage: Passage }) {
   const { workspace } = useSession();
   const { uri, lines } = passage;
   const around = `${lines[0]},${lines[1]}`;
-  const { data, problem } = useLoad((signal) => get<SourceText>("v1/source", { workspace, uri, around }, signal), [workspace, uri, around]);
+  const { data, problem, trace } = useLoad((signal) => get<SourceText>("v1/source", { workspace, uri, around }, signal), [workspace, uri, around]);
   const shown: SourceText = data ?? { uri, first_line: lines[0], lines: passage.preview.split("\n"), highlight: lines, language: passage.language };
   const marked = shown.lines.filter((_, at) => isMarked(shown, at)).join("\n");
   return (
     <div className="source">
       <Listing text={shown} />
-      {problem && <p className="problem">{problem} The passage as it was read is shown instead.</p>}
+      {problem && <Problem of={{ message: problem, trace }}>The passage as it was read is shown instead.</Problem>}
       <div className="row wrap">
         <CopyButton wide text={marked} label="Copy lines" />
         <CopyButton wide text={placeOf(passage)} label="Copy file:line" />

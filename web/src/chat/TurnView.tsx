@@ -2,6 +2,7 @@ import { memo, type Ref, useCallback, useEffect, useMemo, useState } from "react
 import { placeOf, Rich } from "../text/Rich";
 import { ms, plural } from "../ui/format";
 import { Icon } from "../ui/Icon";
+import { TraceId } from "../ui/Problem";
 import { AnswerFoot } from "./AnswerFoot";
 import { CompareView } from "./CompareView";
 import type { Chats } from "./store";
@@ -126,6 +127,7 @@ function Failure({ turn, onRetry }: { turn: Turn; onRetry: () => void }) {
     <div className="failure" role="alert">
       <Icon name="warn" />
       <p>{turn.problem?.message}</p>
+      <TraceId id={turn.problem?.trace_id} />
       <button type="button" className="button" disabled={wait > 0} onClick={onRetry}>
         <Icon name="retry" />
         {wait > 0 ? `Try again in ${wait} s` : "Try again"}

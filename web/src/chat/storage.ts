@@ -1,8 +1,8 @@
 /** Conversations kept in this browser, one entry each; where the quota ends, the oldest go first. */
 import type { Turn } from "./turn";
 
-export type Summary = { id: string; title: string; updated: number };
-export type Conversation = Summary & { session?: string; turns: Turn[] };
+export type Summary = { id: string; title: string; updated: number; session?: string };
+export type Conversation = Summary & { turns: Turn[] };
 
 const KEEP = 100;
 
@@ -30,10 +30,10 @@ export function openShelf(scope: string, storage: Storage = localStorage): Shelf
     storage.setItem(index, JSON.stringify(list().filter((kept) => kept.id !== id)));
   };
   const write = (conversation: Conversation) => {
-    const { id, title, updated } = conversation;
+    const { id, title, updated, session } = conversation;
     const others = list().filter((kept) => kept.id !== id);
     storage.setItem(entry(id), JSON.stringify(conversation));
-    storage.setItem(index, JSON.stringify([{ id, title, updated }, ...others].slice(0, KEEP)));
+    storage.setItem(index, JSON.stringify([{ id, title, updated, session }, ...others].slice(0, KEEP)));
     for (const old of others.slice(KEEP - 1)) storage.removeItem(entry(old.id));
   };
   const save = (conversation: Conversation) => {

@@ -1,7 +1,7 @@
 /** One question and its answer, and how each event of the stream changes it. Pure: the tests feed it events. */
 import type { AnswerBody, Citation, Source, Started } from "../api/types";
 
-export type Problem = { code: string; message: string; retryAfter?: number };
+export type Problem = { code: string; message: string; retryAfter?: number; trace_id?: string };
 export type Status = "waiting" | "streaming" | "reconnecting" | "done" | "stopped" | "failed";
 export type Ask = { message: string; model?: string; compare?: string[]; only?: { uri: string; name: string } };
 export type Given = { vote?: 1 | -1; reason?: string; correction?: string; unlogged?: boolean };

@@ -5,6 +5,7 @@ import { useSession } from "../session";
 import { Confirm } from "../ui/Dialog";
 import { ago, bytes, momentOf, plural } from "../ui/format";
 import { Icon } from "../ui/Icon";
+import { Problem } from "../ui/Problem";
 import type { Upload } from "./upload";
 import { useDocuments } from "./useDocuments";
 
@@ -35,7 +36,7 @@ export function DocumentsView() {
         {writer ? <UploadButton onFiles={(files) => void add(files)} /> : <p className="quiet">To add documents you need the writer role.</p>}
       </div>
       <p className="said" role="status">{said}</p>
-      {problem && <p className="problem" role="alert">{problem}</p>}
+      {problem && <Problem of={problem} />}
       {uploads.length > 0 && <Uploads uploads={uploads} onDismiss={dismiss} />}
       <div className="row wrap filters" role="group" aria-label="Show documents">
         {["", ...Object.keys(STATUS)].map((each) => (
@@ -146,7 +147,7 @@ function Uploads({ uploads, onDismiss }: { uploads: Upload[]; onDismiss: (id: st
           <span className="break">{name}</span>
           <span className="quiet">{bytes(size)}</span>
           {problem ? (
-            <span className="problem" role="alert">{problem}</span>
+            <Problem of={problem} />
           ) : (
             <progress aria-label={`Uploading ${name}`} max={1} value={sent} />
           )}

@@ -1,8 +1,8 @@
 /** Send files one after another; XMLHttpRequest, because fetch tells nothing of an upload's progress. */
-import { ApiError, errorOf, url } from "../api/client";
+import { ApiError, errorOf, type Trouble, url } from "../api/client";
 import type { Doc } from "../api/types";
 
-export type Upload = { id: string; name: string; size: number; sent: number; problem?: string };
+export type Upload = { id: string; name: string; size: number; sent: number; problem?: Trouble };
 
 export function sendFile(file: File, workspace: string, onProgress: (sent: number) => void): Promise<Doc> {
   const form = new FormData();

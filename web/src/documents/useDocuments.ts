@@ -1,5 +1,5 @@
 import { useCallback, useEffect, useRef, useState } from "react";
-import { get, messageOf } from "../api/client";
+import { get, type Trouble, troubleOf } from "../api/client";
 import type { Doc, Documents } from "../api/types";
 import { sendFile, type Upload } from "./upload";
 
@@ -9,7 +9,7 @@ const POLL_MS = 1500;
 export function useDocuments(workspace: string, status: string) {
   const [documents, setDocuments] = useState<Doc[]>();
   const [next, setNext] = useState<string>();
-  const [problem, setProblem] = useState("");
+  const [problem, setProblem] = useState<Trouble>();
   const [uploads, setUploads] = useState<Upload[]>([]);
   const wanted = useRef("");
   wanted.current = `${workspace} ${status}`;
@@ -21,9 +21,9 @@ export function useDocuments(workspace: string, status: string) {
         if (wanted.current !== `${workspace} ${status}`) return;
         setDocuments((now) => (cursor ? merge(now ?? [], page.documents) : page.documents));
         setNext(page.next ?? undefined);
-        setProblem("");
+        setProblem(undefined);
       } catch (error) {
-        setProblem(messageOf(error));
+        setProblem(troubleOf(error));
       }
     },
     [workspace, status],
@@ -56,7 +56,7 @@ export function useDocuments(workspace: string, status: string) {
         setDocuments((now) => merge([doc], now ?? []));
         setUploads((now) => now.filter((each) => each.id !== upload.id));
       } catch (error) {
-        edit(upload.id, { problem: messageOf(error) });
+        edit(upload.id, { problem: troubleOf(error) });
       }
     }
   };

@@ -1,5 +1,5 @@
 import { type FormEvent, useState } from "react";
-import { get, messageOf, post, remove } from "../api/client";
+import { get, post, remove, type Trouble, troubleOf } from "../api/client";
 import type { Key, NewKey } from "../api/types";
 import { useSession } from "../session";
 import { CopyButton } from "../ui/CopyButton";
@@ -7,6 +7,7 @@ import { Confirm, Dialog } from "../ui/Dialog";
 import { momentOf } from "../ui/format";
 import { useLoad } from "../ui/hooks";
 import { Icon } from "../ui/Icon";
+import { Problem } from "../ui/Problem";
 import { Part, Table } from "./Part";
 
 const SCOPES = {
@@ -101,7 +102,7 @@ function NewKeyDialog({ onClose, onMade }: { onClose: () => void; onMade: () => 
 function KeyForm({ onClose, onMade }: { onClose: () => void; onMade: (key: string) => void }) {
   const { me, workspace, workspaces } = useSession();
   const [scopes, setScopes] = useState<string[]>(["chat"]);
-  const [problem, setProblem] = useState("");
+  const [problem, setProblem] = useState<Trouble>();
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
@@ -110,7 +111,7 @@ function KeyForm({ onClose, onMade }: { onClose: () => void; onMade: (key: strin
     const asked = { name: form.get("name"), scopes, workspaces: { [space]: form.get("role") }, expires_at: until ? `${until}T23:59:59Z` : undefined };
     post<NewKey>("v1/keys", asked).then(
       (key) => onMade(key.key ?? key.secret ?? key.token ?? ""),
-      (error: unknown) => setProblem(messageOf(error)),
+      (error: unknown) => setProblem(troubleOf(error)),
     );
   };
   const toggle = (scope: string, on: boolean) => setScopes((now) => (on ? [...now, scope] : now.filter((each) => each !== scope)));
@@ -156,7 +157,7 @@ function KeyForm({ onClose, onMade }: { onClose: () => void; onMade: (key: strin
         Last day it works (empty: until revoked)
         <input type="date" name="expires" />
       </label>
-      {problem && <p className="problem" role="alert">{problem}</p>}
+      {problem && <Problem of={problem} />}
       <div className="row end">
         <button type="button" className="button" onClick={onClose}>
           Cancel

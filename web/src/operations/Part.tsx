@@ -1,16 +1,18 @@
 import type { ReactNode } from "react";
 import type { Loaded } from "../ui/hooks";
 import { Icon } from "../ui/Icon";
+import { TraceId } from "../ui/Problem";
 
 /** A part of the operations page: what it loads, or why it cannot be shown and what to do. */
 export function Part<T>({ loaded, children }: { loaded: Loaded<T>; children: (data: T) => ReactNode }) {
-  const { data, problem, status, reload } = loaded;
+  const { data, problem, trace, status, reload } = loaded;
   return (
     <>
       {problem && (
         <div className="failure" role="alert">
           <Icon name="warn" />
           <p>{status === 403 ? "You need the admin role, or a key with the right to read operations, to see this." : problem}</p>
+          <TraceId id={trace} />
           <button type="button" className="button" onClick={reload}>
             <Icon name="retry" />
             Try again

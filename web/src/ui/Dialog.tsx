@@ -1,10 +1,13 @@
 import { type FormEvent, type ReactNode, useEffect, useId, useRef, useState } from "react";
-import { messageOf } from "../api/client";
+import { type Trouble, troubleOf } from "../api/client";
+import { Icon } from "./Icon";
+import { Problem } from "./Problem";
 
-type Props = { title: string; onClose: () => void; children: ReactNode };
+type Props = { title: string; onClose: () => void; children: ReactNode; wide?: boolean };
 
-/** A modal dialog of the browser's own: it keeps the focus, Esc closes it, and the focus goes back where it was. */
-export function Dialog({ title, onClose, children }: Props) {
+/** A modal dialog of the browser's own: it keeps the focus, Esc closes it, and the focus goes back where it was. A wide
+ *  one is for reading, and its title stays in sight. */
+export function Dialog({ title, onClose, children, wide }: Props) {
   const ref = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => {
@@ -17,8 +20,17 @@ export function Dialog({ title, onClose, children }: Props) {
     };
   }, []);
   return (
-    <dialog ref={ref} aria-labelledby={id} onCancel={(event) => (event.preventDefault(), onClose())}>
-      <h2 id={id}>{title}</h2>
+    <dialog ref={ref} className={wide ? "wide" : undefined} aria-labelledby={id} onCancel={(event) => (event.preventDefault(), onClose())}>
+      {wide ? (
+        <header>
+          <h2 id={id}>{title}</h2>
+          <button type="button" className="icon-button" aria-label="Close" onClick={onClose}>
+            <Icon name="close" />
+          </button>
+        </header>
+      ) : (
+        <h2 id={id}>{title}</h2>
+      )}
       {children}
     </dialog>
   );
@@ -29,13 +41,13 @@ type ConfirmProps = Props & { action: string; danger?: boolean; onConfirm: () =>
 /** Ask before something that cannot be undone, show that it is under way, and what the server said if it refused. */
 export function Confirm({ action, danger, onConfirm, onClose, title, children }: ConfirmProps) {
   const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState("");
+  const [problem, setProblem] = useState<Trouble>();
   const submit = (event: FormEvent) => {
     event.preventDefault();
     setBusy(true);
-    setProblem("");
+    setProblem(undefined);
     onConfirm().then(onClose, (error: unknown) => {
-      setProblem(messageOf(error));
+      setProblem(troubleOf(error));
       setBusy(false);
     });
   };
@@ -43,7 +55,7 @@ export function Confirm({ action, danger, onConfirm, onClose, title, children }:
     <Dialog title={title} onClose={onClose}>
       <form onSubmit={submit} className="stack">
         {children}
-        {problem && <p className="problem" role="alert">{problem}</p>}
+        {problem && <Problem of={problem} />}
         <div className="row end">
           <button type="button" className="button" onClick={onClose}>
             Cancel

@@ -1,7 +1,7 @@
 import { type DependencyList, useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
-import { ApiError, messageOf } from "../api/client";
+import { ApiError, troubleOf } from "../api/client";
 
-export type Loaded<T> = { data?: T; problem?: string; status?: number; loading: boolean; reload: () => void };
+export type Loaded<T> = { data?: T; problem?: string; trace?: string; status?: number; loading: boolean; reload: () => void };
 
 /** Load something and again on reload(); what was shown stays until the new arrives. `everyMs` polls. */
 export function useLoad<T>(load: (signal: AbortSignal) => Promise<T>, deps: DependencyList, everyMs?: number): Loaded<T> {
@@ -17,7 +17,8 @@ export function useLoad<T>(load: (signal: AbortSignal) => Promise<T>, deps: Depe
       (error: unknown) => {
         if (control.signal.aborted) return;
         const status = error instanceof ApiError ? error.status : undefined;
-        setState((now) => ({ data: now.data, problem: messageOf(error), status, loading: false }));
+        const { message: problem, trace } = troubleOf(error);
+        setState((now) => ({ data: now.data, problem, trace, status, loading: false }));
       },
     );
     return () => control.abort();
