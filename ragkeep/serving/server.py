@@ -154,6 +154,7 @@ class Server:
             session_name(one.workspace, one.user, one.session)
             for one in read(self.paths.interactions, skip_damaged=True)
             if one.session
+            and one.kind == "answer"
             and one.workspace == record.workspace
             and any(shown.uri == record.uri for shown in impressions(one))
         }
