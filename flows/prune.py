@@ -1,8 +1,8 @@
 """What may go: `ragkeep prune` removes what neither a reader, a way back nor the next night needs.
 
 A release's `<number>.json` and the history stay for good. What stays besides: the indexes and the evidence of the
-champion, the release before it and the `index.keep` newest (the gate compares with the champion's evidence), the vectors
-of their embedders, the last 60 pages, and in DVC's cache what dvc.lock names now.
+champion, the release before it, a challenger on trial and the `index.keep` newest (the gate compares with the champion's
+evidence), the vectors of their embedders, the last 60 pages, and in DVC's cache what dvc.lock names now.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ragkeep.files import read_json
 from ragkeep.ports import VectorStore
 from ragkeep.releases import all_releases, pointer
 from ragkeep.stores import open_store
+from ragkeep.trials import on_trial
 from ragkeep.types import Release
 from ragkeep.vector_cache import other_caches
 
@@ -70,9 +71,10 @@ def _pending(paths: Paths) -> list[Release]:
 
 
 def _kept(paths: Paths, params: Params, store: VectorStore, gone: set[str]) -> list[Release]:
-    """The champion, the one before it, the newest ones, and all others whose index stays."""
+    """The champion, the one before it, one on trial, the newest ones, and all others whose index stays."""
     releases, at = all_releases(paths), pointer(paths)
     numbers = {r.number for r in releases[: params.index.keep]} | ({at.number, at.previous} if at else set())
+    numbers.add(on_trial(paths))
     held = {v.name for alias in {r.index.alias for r in releases} for v in store.versions(alias)} - gone
     return [r for r in releases if r.number in numbers or r.index.name in held]
 

@@ -3,7 +3,8 @@
 `<state>/releases/challenger.json`, beside the pointer, names one release, how it is tried and against which champion:
 `shadow` computes what it would have found, `split` lets it answer a share of the people, `interleave` mixes its sources
 with the champion's. Only the holder of the lease writes it (flows/trials.py); servers follow it as they follow the
-pointer. A trial is between two named releases: any move of the champion ends it. `trials.jsonl` keeps those that are over.
+pointer. A trial is between two named releases: any move of the champion ends it. `trials.jsonl` keeps
+those that are over.
 """
 
 from __future__ import annotations

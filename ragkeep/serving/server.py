@@ -30,6 +30,7 @@ from ..types import DocumentRecord, Release
 from ..uploads import Uploads
 from . import context
 from .auth import Auth, open_auth
+from .challenger import Challenger
 from .chat import ANY, Chat
 from .deletions import Deletions
 from .explain import explain_answer
@@ -37,6 +38,7 @@ from .follow import Champion
 from .mlflow_traces import MlflowTraces, tracking_uri
 from .observe import Observer
 from .principal import Principal
+from .trial import Trials
 
 log = logging.getLogger(__name__)
 LOOK_S = 5.0
@@ -53,6 +55,7 @@ class Server:
     auth: Auth
     limits: RateLimits
     champion: Champion
+    challenger: Challenger
     chat: Chat
     observer: Observer
     live: LiveDocuments
@@ -85,6 +88,7 @@ class Server:
 
     def refresh(self) -> None:
         """Take uploads and deletions over into what answers. Blocks."""
+        self.challenger.replace(self.seen)
         self.champion.replace(self.seen)
 
     async def work(self) -> None:
@@ -220,6 +224,7 @@ class Server:
             "newest_release": {"ok": rejected is None, "reason": rejected.reason if rejected else ""},
             "log": {"ok": trouble is None, "reason": trouble or ""},
             "memory": {"ok": forgetful is None, "reason": forgetful or ""},
+            "challenger": {"ok": not self.challenger.trouble, "reason": self.challenger.trouble},
         }  # fmt: skip
         status = "down" if not release["ok"] else "ok" if all(c["ok"] for c in checks.values()) else "degraded"
         return {"status": status, "checks": checks}
@@ -264,12 +269,15 @@ async def running(
             cache.clear()
 
     champion = Champion(paths, load, reject=reject, swapped=swapped)
+    challenger = Challenger(paths, champion, load, taken=lambda: holder[0].refresh())
     with InteractionLog(paths.interactions) as interactions:
         memory = open_memory(params.serve.memory, paths)
         budgets = Budgets(database, params.serve.budgets, prices=price_table(params.answer.generators))
         traces = open_traces(paths, params, observer)
+        trials = Trials(challenger, interactions, observer, deleted=live.removed)
         chat = Chat(
-            champion, interactions, memory, budgets, observer, cache=cache, traces=traces, deleted=live.removed
+            champion, interactions, memory, budgets, observer, cache=cache, traces=traces, trials=trials,
+            deleted=live.removed,
         )  # fmt: skip
         uploads = Uploads(
             paths, params, catalog=open_catalog(params.serve.catalog, paths.serving),
@@ -277,7 +285,7 @@ async def running(
         )  # fmt: skip
         server = Server(
             paths, params, database, open_auth(params.serve.auth, database), RateLimits(params.serve.limits), champion,
-            chat, observer, live, uploads, Deletions(paths.state / "deleting"),
+            challenger, chat, observer, live, uploads, Deletions(paths.state / "deleting"),
         )  # fmt: skip
         holder.append(server)
         await asyncio.to_thread(uploads.open)
@@ -285,6 +293,8 @@ async def running(
         await champion.look()
         server.tasks.append(asyncio.create_task(champion.follow(), name="follow the champion"))
         server.tasks.append(asyncio.create_task(server.work(), name="read uploads"))
+        server.tasks.append(asyncio.create_task(challenger.follow(), name="follow the challenger"))
+        server.tasks.append(asyncio.create_task(trials.work(), name="answer in the shadow"))
         try:
             yield server
         finally:

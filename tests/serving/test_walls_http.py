@@ -187,7 +187,7 @@ class Thief:
         return self.ask("POST", "/v1/keys", json={"name": "k", "scopes": ["chat"], "workspaces": wanted})
 
     def operations(self) -> tuple[str, str]:
-        path = self.random.choice(["ops/releases", "ops/history", "ops/nights", "ops/quarantine", "ops/metrics"])
+        path = self.random.choice(["ops/releases", "ops/history", "ops/nights", "ops/quarantine", "ops/metrics", "ops/trial"])
         return self.ask(
             "GET", self.random.choice([f"/v1/{path}", "/metrics", "/health", "/health/ready", "/openapi.json"])
         )
