@@ -141,7 +141,7 @@ def _explain_answer(paths: Paths, answer: str, *, json: bool) -> None:
         emit_json(told)
         return
     for key, value in told.items():
-        if key in ("shown", "release_details", "feedback"):
+        if key in ("shown", "release_details", "challenger_details", "feedback"):
             continue
         say(f"{key}: {value}")
     for shown in told["shown"]:

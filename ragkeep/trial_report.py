@@ -36,8 +36,10 @@ FEW_ANSWERS, FEW_PEOPLE, FEW_DECIDED = 30, 5, 20
 """With fewer answers, people (a side), or interleaved answers that were decided by clicks, nobody is said to have won."""
 DEPTH, RBO_DEPTH = 5, 10
 JUDGED = {"thumbs_down": -1, "thumbs_up": 1}
-"""Shares of answers that decide a split, and which way is better. Both have to hold at once, so that their intervals are
-of 97.5 %. Fewer clicks or more abstentions may be good or bad: they are shown and decide nothing."""
+"""Shares of answers that decide a split, and which way is better. Fewer clicks or more abstentions may be good or bad:
+they are shown and decide nothing."""
+SURE, SHOWN_SURE = 0.975, 0.95
+"""How sure the intervals are that decide, of which a split has two, and those that are only shown."""
 SHOWN = ("clicked", "abstained", "stopped")
 _WAITING = 10_000
 _SEARCH = ("embed", "retrieve", "rerank")
@@ -196,7 +198,7 @@ def _share(name: str, ours: Sequence[_Seen], theirs: Sequence[_Seen]) -> dict[st
     champion, challenger = (_by_person([(o.unit, _hit(name, o)) for o in some if name == "stopped" or not o.stopped])
                             for some in (ours, theirs))  # fmt: skip
     (a, n), (b, m) = ((_mean(hits, sizes), effective(hits, sizes)) for hits, sizes in (challenger, champion))
-    confidence = 0.975 if name in JUDGED else 0.95
+    confidence = SURE if name in JUDGED else SHOWN_SURE
     low, high = newcombe(a, n, b, m, confidence=confidence) if n and m else (None, None)
     return _row(name, b if m else None, a if n else None, (low, high), int(champion[1].sum() + challenger[1].sum()))
 
@@ -225,12 +227,12 @@ def _interleave_report(seen: Sequence[_Seen]) -> dict[str, Any]:
         counts["wins" if lead > 0 else "losses" if lead < 0 else "ties"] += 1
         won[one.unit].append((lead > 0) - (lead < 0))
     sums, sizes = _by_person([(unit, score / 2) for unit, scores in won.items() for score in scores])
-    low, high = ratio_interval(sums, sizes)
+    low, high = ratio_interval(sums, sizes, confidence=SURE)
     decided, clicked = counts["wins"] + counts["losses"], int(sizes.sum())
     p = sign_flip_p(sums)
     row = _row("preference", None, None, (low, high), clicked, difference=_mean(sums, sizes) if clicked else None)
     few = decided < FEW_DECIDED or len(won) < FEW_PEOPLE
-    clear = p < 0.05 and (low > 0 or high < 0)
+    clear = p < 1 - SURE and (low > 0 or high < 0)
     winner = "too few" if few else "neither" if not clear else "challenger" if low > 0 else "champion"
     return {
         "winner": winner, "people": len({one.unit for one in seen}), "measures": [row], "p": p,

@@ -102,7 +102,7 @@ def sign_flip_p(sums: Numbers, *, seed: int = 7) -> float:
     if not moved.size:
         return 1.0
     if moved.size > GROUPS:
-        moved = np.bincount(np.arange(moved.size) % GROUPS, weights=moved)
+        moved = np.bincount(np.arange(moved.size) % GROUPS, weights=moved).astype(np.float64)
     signs = np.random.default_rng(seed).integers(0, 2, (RESAMPLES, moved.size)) * 2.0 - 1
     extreme = int((np.abs(signs @ moved) >= abs(moved.sum()) - 1e-9).sum())
     return (extreme + 1) / (RESAMPLES + 1)

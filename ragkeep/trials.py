@@ -9,6 +9,8 @@ those that are over.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,7 @@ from blake3 import blake3
 
 from .config import Paths
 from .errors import LeaseLost, ReleaseError
-from .files import append_row, fsync_dir, read_json, read_rows, write_json
+from .files import append_row, fsync_dir, read_json, write_json
 
 TrialMode: TypeAlias = Literal["shadow", "split", "interleave"]
 Side: TypeAlias = Literal["champion", "challenger"]
@@ -128,8 +130,19 @@ def end_trial(paths: Paths, *, why: str, at: str) -> Trial | None:
 
 
 def past_trials(paths: Paths) -> list[dict[str, Any]]:
-    """List the trials that are over, oldest first: the fields of Trial, `ended_at` and `why`."""
-    return read_rows(paths.releases / "trials.jsonl")
+    """List the trials that are over, oldest first: the fields of Trial, `ended_at` and `why`.
+
+    A line that a power cut left torn is left out: it must keep nobody from rolling back.
+    """
+    try:
+        lines = (paths.releases / "trials.jsonl").read_text(encoding="utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in filter(str.strip, lines):
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return [row for row in found if isinstance(row, dict) and row.keys() >= {"id", "ended_at", "why"}]
 
 
 def latest_trial(paths: Paths) -> tuple[Trial, dict[str, Any] | None] | None:
@@ -141,4 +154,7 @@ def latest_trial(paths: Paths) -> tuple[Trial, dict[str, Any] | None] | None:
     if not past:
         return None
     ended = {key: past[-1][key] for key in ("ended_at", "why")}
-    return Trial(**{key: value for key, value in past[-1].items() if key not in ended}), ended
+    try:
+        return Trial(**{key: value for key, value in past[-1].items() if key not in ended}), ended
+    except (ValueError, TypeError) as error:
+        raise ReleaseError(f"the last line of trials.jsonl cannot be read: {error}") from None

@@ -206,7 +206,8 @@ def _check_fields(where: str, given: dict[str, Any], fields: Mapping[str, type |
         raise ValueError(f"{where}: missing or unknown: {odd}; the keys are {', '.join(fields)}")
     for key, kinds in fields.items():
         value = given[key]
-        if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+        known = kinds if isinstance(kinds, tuple) else (kinds,)
+        if not isinstance(value, known) or (isinstance(value, bool) and bool not in known):
             raise ValueError(f"{where}: {key} must not be a {type(value).__name__}")
 
 

@@ -67,7 +67,8 @@ class Role:
     async def _tried(self, asked: Asked, cache: AnswerCache | None) -> AsyncGenerator[Part, None]:
         held, said = list[Part](), False
         try:
-            async with aclosing(respond(asked, self.contest.challenger, cache=cache)) as parts:
+            challenger = self.contest.challenger
+            async with aclosing(respond(_askable(asked, challenger), challenger, cache=cache)) as parts:
                 async for part in parts:
                     held.append(part)
                     if said or isinstance(part, str | Answer):
@@ -85,8 +86,7 @@ class Role:
             return
         if said:
             yield "\n\n"
-        known = asked.model in self.champion.answering.names
-        async with aclosing(respond(asked if known else replace(asked, model=""), self.champion, cache=cache)) as parts:
+        async with aclosing(respond(_askable(asked, self.champion), self.champion, cache=cache)) as parts:
             async for part in parts:
                 yield part
 
@@ -119,6 +119,11 @@ class Role:
             "index": self.contest.challenger.release.index.name,
             "teams": [self.teams.get(hit.chunk.id, "") for hit in hits],
         }  # fmt: skip
+
+
+def _askable(asked: Asked, assistant: Assistant) -> Asked:
+    """A model that only one of the two has (a budget's cheaper one, say) is left to the other's own choice."""
+    return asked if asked.model in assistant.answering.names else replace(asked, model="")
 
 
 async def ranked(assistant: Assistant, searched: str, asked: Asked) -> tuple[list[Hit], list[Hit]]:
@@ -162,7 +167,8 @@ class Trials:
         contest = self.challenger.against(champion)
         if contest is None or not set(models) <= set(contest.challenger.answering.names):
             return None
-        trial, side = contest.trial, "champion"  # type: Any, Side
+        trial = contest.trial
+        side: Side = "champion"
         if trial.mode == "split":
             side = "challenger" if trial.takes(user if trial.by == "user" else f"{user}/{session}") else "champion"
             if side == "champion":

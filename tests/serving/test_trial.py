@@ -36,7 +36,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
     yield from serve(paths)
 
 
-def until(what: Callable[[], object], seconds: float = 20.0) -> None:
+def until(what: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline
