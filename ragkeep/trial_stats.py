@@ -85,7 +85,7 @@ def _drawn(sums: Numbers, sizes: Numbers, seed: int) -> Numbers | None:
         return None
     if sums.size > GROUPS:
         group = np.arange(sums.size) % GROUPS
-        sums, sizes = (np.bincount(group, weights=values) for values in (sums, sizes))
+        sums, sizes = (np.bincount(group, weights=values).astype(np.float64) for values in (sums, sizes))
     picks = np.random.default_rng(seed).integers(0, sums.size, (RESAMPLES, sums.size))
     drawn: Numbers = sums[picks].sum(axis=1) / sizes[picks].sum(axis=1)
     return drawn

@@ -45,7 +45,7 @@ IMPRESSION: dict[str, type | tuple[type, ...]] = {
     "rank": int,
     "score": _NUMBER,
 }
-TRIAL = {
+TRIAL: dict[str, dict[str, type | tuple[type, ...]]] = {
     "split": {"id": str, "mode": str, "side": str},
     "interleave": {"id": str, "mode": str, "challenger": str, "index": str, "teams": list},
 }
