@@ -24,8 +24,8 @@ def start(paths: Paths, params: Params, number: int, *, force: bool = False, **o
         store = open_store(params.index, paths)
         recover(paths, lambda: store, lease=lease)
         release, live = read_release(paths, number), require_champion(paths)
-        require_index(store, release)
         _allowed(paths, release, live, shadow=options["mode"] == "shadow", force=force)
+        require_index(store, release)
         return begin(paths, release, live, lease=lease, **options)
 
 

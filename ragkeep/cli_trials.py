@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import typer
@@ -30,12 +29,14 @@ def trial_start(
     json: Json = False,
 ) -> None:
     """Put a release on trial beside the champion; a running server takes it up without a restart."""
+    from .trials import told
+
     paths, params = project()
     options = {"mode": mode, "share": share, "by": by, "until": until, "reason": reason, "force": force}
     with logs_to_stderr():
         trial = room("flows.trials").start(paths, params, number, **options)
     if json:
-        emit_json(asdict(trial))
+        emit_json(told(trial))
         return
     what = f"{trial.share:.0%} of the {trial.by}s" if mode == "split" else f"{trial.share:.0%} of the answers"
     ends = trial.until or "it is stopped"
@@ -83,11 +84,13 @@ def _listed(value: Any) -> str:
 @trial_app.command("stop")
 def trial_stop(*, reason: Reason = "by hand", json: Json = False) -> None:
     """End the trial; the champion answers alone from the next question on."""
+    from .trials import told
+
     paths, _ = project()
     with logs_to_stderr():
         ended = room("flows.trials").stop(paths, reason=reason)
     if json:
-        emit_json({"ended": asdict(ended) if ended else None})
+        emit_json({"ended": told(ended) if ended else None})
         return
     say(f"release {ended.number} is not on trial any more" if ended else "a damaged trial was taken away")
     next_step("ragkeep releases trial show")

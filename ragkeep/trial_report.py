@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from .trial_stats import (
     rbo,
     sign_flip_p,
 )
-from .trials import Side, Trial, latest_trial
+from .trials import Side, Trial, latest_trial, told
 from .types import Interaction
 
 FEW_ANSWERS, FEW_PEOPLE, FEW_DECIDED = 30, 5, 20
@@ -55,7 +55,7 @@ def trial_state(paths: Paths) -> dict[str, Any]:
         return {"trial": None}
     trial, ended = found
     report = report_trial(trial, read(paths.interactions, after=trial.after, skip_damaged=True))
-    return {"trial": asdict(trial), "running": ended is None and not trial.over(), **(ended or {}), **report}
+    return {"trial": told(trial), "running": ended is None and not trial.over(), **(ended or {}), **report}
 
 
 @dataclass(slots=True)

@@ -145,6 +145,11 @@ def past_trials(paths: Paths) -> list[dict[str, Any]]:
     return [row for row in found if isinstance(row, dict) and row.keys() >= {"id", "ended_at", "why"}]
 
 
+def told(trial: Trial) -> dict[str, Any]:
+    """Say a trial in JSON, with the numbers of releases as names, as everywhere."""
+    return {**asdict(trial), "number": str(trial.number), "champion": str(trial.champion)}
+
+
 def latest_trial(paths: Paths) -> tuple[Trial, dict[str, Any] | None] | None:
     """Return the trial that runs, or the last one that ended with its `ended_at` and `why`. Raises ReleaseError."""
     trial = read_trial(paths)
