@@ -83,7 +83,7 @@ def _listed(value: Any) -> str:
 
 @trial_app.command("stop")
 def trial_stop(*, reason: Reason = "by hand", json: Json = False) -> None:
-    """End the trial; the champion answers alone from the next question on."""
+    """End the trial; the champion answers alone again."""
     from .trials import told
 
     paths, _ = project()

@@ -48,7 +48,7 @@ _SEARCH = ("embed", "retrieve", "rerank")
 def trial_state(paths: Paths) -> dict[str, Any]:
     """Report the trial that runs, or else the last one: {"trial": None} where there was none. Raises ReleaseError.
 
-    Reads the log from where the trial began; costs about a second for 100,000 records.
+    Reads the log from where the trial began, so that it costs what was asked since then.
     """
     found = latest_trial(paths)
     if found is None:

@@ -101,6 +101,8 @@ class Challenger:
                 return
             if self._contest and self._contest.trial == trial:
                 return
+            with self._lock:
+                self._contest = None  # of a trial that is over: not one answer more
             if trial.id == self._rests and time.monotonic() < self._again:
                 return
             try:
