@@ -12,6 +12,7 @@ from typing import Any
 
 from . import report_quality as quality
 from . import report_running as running
+from . import report_trial
 from .page import STYLE, Html, clip, esc, interval, metric_name, note, number, seconds
 from .report_data import NightReport, as_night
 
@@ -22,6 +23,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[NightReport], Html | None]], ...] = (
     ("slices", "Slices", quality.slices),
     ("questions", "Wins and losses, question by question", quality.queries),
     ("answers", "Worst answers", quality.worst),
+    ("trial", "The challenger on trial", report_trial.trial),
     ("ingest", "What came in", running.ingest),
     ("quarantine", "Quarantine", running.quarantine),
     ("duplicates", "Near-duplicates", running.near_duplicates),

@@ -23,6 +23,7 @@ class NightReport:
     "cpu_seconds", ...} or {"skipped": true}, in order. trend: past releases and tonight, oldest first:
     [{"release", "value", "ci"}].
     release: the candidate as JSON. live: the release that was live before it, None for the first night.
+    trial: what `ragkeep releases trial show --json` says.
     params_sha: the hash of params.yaml. versions ({"Python": "3.11.7", ...}): the rest of the lineage.
     """
 
@@ -45,6 +46,7 @@ class NightReport:
     trend: list[Row] | None = None
     release: Row | None = None
     live: Row | None = None
+    trial: Row | None = None
     params_sha: str = ""
     versions: dict[str, str] | None = None
 

@@ -22,6 +22,7 @@ from ragkeep.files import fsync_dir, read_json, read_rows
 from ragkeep.learned import apply, parts_of, rows_of, tonight
 from ragkeep.releases import all_releases, champion, history, save_release
 from ragkeep.tables import file_shas, iter_chunks, read_table
+from ragkeep.trials import on_trial
 from ragkeep.types import Chunk, Fusion, IndexVersion, Release, content_id
 
 from . import registry
@@ -220,7 +221,7 @@ def register(paths: Paths, params: Params, release: Release, verdict: Verdict, *
     if known is not None:  # refused once, let in now
         registry.tag(paths, made.number, {"gate": verdict.verdict, "reason": reason})
     save_release(paths, made)
-    if verdict.verdict != "pass":
+    if verdict.verdict != "pass" and on_trial(paths) is None:  # the alias is that of the release on trial
         registry.set_aliases(paths, {registry.CHALLENGER: made.number})
     return made
 

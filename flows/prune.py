@@ -1,9 +1,9 @@
 """What may go: `ragkeep prune` removes what neither a reader, a way back nor the next night needs.
 
 A release's `<number>.json` and the history stay for good. What stays besides: the indexes and the evidence of the
-champion, the release before it and the `index.keep` newest (the gate compares with the champion's evidence), the vectors
-of their embedders, the models they were published with, those that wait for a person and the newest of each learner, the
-last 60 pages, and in DVC's cache what dvc.lock names now.
+champion, the release before it, a challenger on trial and the `index.keep` newest (the gate compares with the champion's
+evidence), the vectors of their embedders, the models they were published with, those that wait for a person and the
+newest of each learner, the last 60 pages, and in DVC's cache what dvc.lock names now.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ragkeep.learned import keep_trained
 from ragkeep.ports import VectorStore
 from ragkeep.releases import all_releases, history, pointer
 from ragkeep.stores import open_store
+from ragkeep.trials import on_trial
 from ragkeep.types import Release
 from ragkeep.vector_cache import other_caches
 
@@ -76,9 +77,10 @@ def _pending(paths: Paths) -> list[Release]:
 
 
 def _kept(paths: Paths, params: Params, store: VectorStore, gone: set[str]) -> list[Release]:
-    """The champion, the one before it, the newest ones, and all others whose index stays."""
+    """The champion, the one before it, one on trial, the newest ones, and all others whose index stays."""
     releases, at = all_releases(paths), pointer(paths)
     numbers = {r.number for r in releases[: params.index.keep]} | ({at.number, at.previous} if at else set())
+    numbers.add(on_trial(paths))
     held = {v.name for alias in {r.index.alias for r in releases} for v in store.versions(alias)} - gone
     return [r for r in releases if r.number in numbers or r.index.name in held]
 
@@ -106,12 +108,13 @@ def _vectors(paths: Paths, kept: list[Release]) -> list[Path]:
 def _models(paths: Paths, params: Params, pending: list[Release]) -> list[Path]:
     """Folders of models that no release needs, and what killed runs left of some; the newest of each learner stays.
 
-    Needed are those of the champion, the release before it, the `index.keep` newest, one a killed publication speaks of,
-    and what passed the gate and waits for a person: newer than the champion and never live.
+    Needed are those of the champion, the release before it, one on trial, the `index.keep` newest, one a killed
+    publication speaks of, and what passed the gate and waits for a person: newer than the champion and never live.
     """
     releases, at, moved = all_releases(paths), pointer(paths), {event["to"] for event in history(paths)}
     live = at.number if at else 0
-    numbers = {live, at.previous if at else None, *(r.number for r in [*pending, *releases[: params.index.keep]])}
+    numbers = {live, at.previous if at else None, on_trial(paths)}
+    numbers |= {r.number for r in [*pending, *releases[: params.index.keep]]}
     waiting = {r.number for r in releases if r.number > live and r.number not in moved and r.reason.startswith("pass")}
     needed = {part["folder"] for r in releases if r.number in numbers | waiting for part in r.serving.get("learned", [])}
     newest: dict[str, tuple[int, str]] = {}

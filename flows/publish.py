@@ -19,6 +19,7 @@ from ragkeep.files import fsync_dir, read_json, write_json
 from ragkeep.learned import parts_of, verify_part
 from ragkeep.ports import VectorStore
 from ragkeep.releases import Pointer, all_releases, append_history, history, point, pointer, read_release
+from ragkeep.trials import end_trial, on_trial
 from ragkeep.types import Release
 
 from . import registry
@@ -28,7 +29,8 @@ BACK = ("rollback", "withdraw")
 """The steps that take a release off again; the others put one on."""
 
 
-def _who() -> str:
+def who() -> str:
+    """Name who does this, for the history."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user without a name
@@ -48,7 +50,7 @@ def switch(
     Raises LeaseLost, IndexMissing, ReleaseError; before any change in each case.
     """
     lease.check()
-    _require_index(store, release)
+    require_index(store, release)
     _require_models(paths, release)
     before = pointer(paths)
     previous = before.number if before else None
@@ -96,7 +98,7 @@ def _carry_out(
         "reason": reason,
         "to": to,
         "token": lease.token,
-        "who": _who(),
+        "who": who(),
     }
     write_json(paths.releases / "publish.json", intent)
     _finish(paths, store, intent)
@@ -118,6 +120,7 @@ def _finish(paths: Paths, store: VectorStore, intent: dict[str, Any]) -> None:
     release = read_release(paths, to or intent["from"])
     store.swap(release.index.alias, release.index.name if to else None)
     point(paths, to or 0, previous=previous, token=intent["token"])
+    end_trial(paths, why=_moved(intent), at=intent["at"])  # what it was tried against does not answer any more
     registry.set_aliases(paths, {registry.CHAMPION: to, registry.PREVIOUS: previous, registry.CHALLENGER: None})
     registry.follow(paths, {registry.CHAMPION: _learned(paths, to), registry.PREVIOUS: _learned(paths, previous)})
     registry.tag(paths, release.number, {intent["action"]: f"{intent['at']} {intent['who']}: {intent['reason']}"})
@@ -126,13 +129,19 @@ def _finish(paths: Paths, store: VectorStore, intent: dict[str, Any]) -> None:
     fsync_dir(paths.releases)
 
 
+def _moved(intent: dict[str, Any]) -> str:
+    told = f"{intent['action']} of release {intent['to'] or intent['from']}"
+    return f"{told}: {intent['reason']}" if intent["reason"] else told
+
+
 def _learned(paths: Paths, number: int | None) -> dict[str, int]:
     """Which versions of learned models a release binds: learner -> version."""
     serving = read_release(paths, number).serving if number else {}
     return {row["learner"]: row["version"] for row in serving.get("learned", [])}
 
 
-def _require_index(store: VectorStore, release: Release) -> None:
+def require_index(store: VectorStore, release: Release) -> None:
+    """Raise IndexMissing where the index of a release is gone."""
     if release.index.name not in {v.name for v in store.versions(release.index.alias)}:
         raise IndexMissing(
             f"the index {release.index.name} of release {release.number} is no longer kept: choose another with "
@@ -180,10 +189,10 @@ def rollback(paths: Paths, store: VectorStore, *, lease: Lease, reason: str) -> 
 def unneeded_versions(paths: Paths, store: VectorStore, params: Params) -> list[str]:
     """Name the index versions that no recent release needs.
 
-    The champion's, the previous one's and those of the `index.keep` newest releases stay.
+    The champion's, the previous one's, that of a challenger on trial and those of the `index.keep` newest releases stay.
     """
     at = pointer(paths)
-    numbers = {at.number, at.previous} if at else set()
+    numbers = {on_trial(paths)} | ({at.number, at.previous} if at else set())
     releases = all_releases(paths)
     keep = {r.index.name for r in releases[: params.index.keep]}
     keep |= {r.index.name for r in releases if r.number in numbers}

@@ -18,8 +18,10 @@ from evaluation.gate import Verdict
 from evaluation.report import headline, render_markdown, render_report
 from evaluation.report_data import NightReport
 from ragkeep.config import Params, Paths
+from ragkeep.errors import RagkeepError
 from ragkeep.files import read_json, read_rows, write_text
 from ragkeep.releases import all_releases, champion
+from ragkeep.trial_report import trial_state
 from ragkeep.types import Release
 
 from .night import quarantine_rows
@@ -118,6 +120,7 @@ def _found(paths: Paths) -> dict[str, Any]:
         "validation": validation,
         "near_duplicates": (validation["documents"] or {}).get("near_duplicates"),
         "versions": _versions(),
+        "trial": _trial(paths),
     }
 
 
@@ -148,6 +151,14 @@ def _trend(paths: Paths, metric: str) -> list[dict[str, Any]]:
         found = scores.get("metrics", {}).get(metric, {})
         rows.append({"release": release.number, "value": release.scores.get(metric), "ci": found.get("ci")})
     return rows
+
+
+def _trial(paths: Paths) -> dict[str, Any]:
+    """What the challenger's trial shows; a log or file that cannot be read does not stop the page."""
+    try:
+        return trial_state(paths)
+    except (RagkeepError, OSError) as error:
+        return {"trial": None, "trouble": str(error)}
 
 
 def _versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Retrieve = Callable[[str], list[Hit]]
 """A question to its hits, best first."""
+Mix = Callable[[str, list[Hit]], Awaitable[list[Hit]]]
+"""The question as it was searched and what was found for it, best first, to what is shown instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,13 @@ class Sources:
 Part = Sources | str | Answer
 
 
-async def respond(asked: Asked, assistant: Assistant, *, cache: AnswerCache | None = None) -> AsyncGenerator[Part, None]:
+async def respond(
+    asked: Asked, assistant: Assistant, *, cache: AnswerCache | None = None, mix: Mix | None = None
+) -> AsyncGenerator[Part, None]:
     """Yield the sources, the text as it is made, and last the checked Answer, which alone counts.
 
-    Closing the iterator stops the work, the generator's upstream too. Errors of store and generator pass.
+    `mix` has the last word on the sources: a trial interleaves them with another release's. Closing the iterator stops
+    the work, the generator's upstream too. Errors of store and generator pass.
     """
     clock = _Clock()
     searched, blocked = standalone(asked.question, asked.history), assistant.answer.blocked
@@ -97,6 +102,11 @@ async def respond(asked: Asked, assistant: Assistant, *, cache: AnswerCache | No
     clock.lap("retrieve")
     best, flag = await rerank(worded, found, assistant.reranker, second, k=k)
     clock.lap("rerank")
+    if mix is not None:
+        best = await mix(searched, best)
+        mixed = {hit.chunk.id for hit in best}
+        found = [*best, *(hit for hit in found if hit.chunk.id not in mixed)]
+        clock.lap("mix")
 
     params = assistant.answer if asked.sampling is None else assistant.answer.drawn(asked.sampling)
     generator = assistant.generator_named(asked.model)

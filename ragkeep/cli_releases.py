@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cli_trials import trial_app
 from .console import Json, Reason, emit_json, logs_to_stderr, next_step, project, room, say, table
 
 if TYPE_CHECKING:
     from .config import Paths
 
 releases_app = typer.Typer(no_args_is_help=True, help="What is live, what was, and the way back.")
+releases_app.add_typer(trial_app, name="trial")
 
 
 def _text(number: int | None) -> str | None:
@@ -139,7 +141,7 @@ def _explain_answer(paths: Paths, answer: str, *, json: bool) -> None:
         emit_json(told)
         return
     for key, value in told.items():
-        if key in ("shown", "release_details", "feedback"):
+        if key in ("shown", "release_details", "challenger_details", "feedback"):
             continue
         say(f"{key}: {value}")
     for shown in told["shown"]:

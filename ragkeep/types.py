@@ -20,7 +20,7 @@ Kind: TypeAlias = Literal["prose", "code"]
 Mode: TypeAlias = Literal["hybrid", "vector", "keyword"]
 Role: TypeAlias = Literal["query", "passage"]
 Route: TypeAlias = Literal["code", "prose"]
-InteractionKind: TypeAlias = Literal["answer", "vote", "click", "correction", "erase"]
+InteractionKind: TypeAlias = Literal["answer", "vote", "click", "correction", "shadow", "erase"]
 
 
 def content_id(*parts: str) -> str:
@@ -376,6 +376,8 @@ class Impression:
 @dataclass(frozen=True, slots=True)
 class Interaction:
     """One record of what was asked and shown, or of what a person did with it; made by `ragkeep.interactions`.
+
+    A "shadow" is neither: what a challenger would have shown, which nobody saw.
 
     `seq` is the place in the log, from 1 on without holes (0: not written yet); `at` is UTC, ISO 8601 with milliseconds.
     `user` and `session` are opaque ids. `answer` names the answer this is or is about, `release` what made it. The keys

@@ -96,9 +96,15 @@ def read_history(folder: Path, window: int) -> History:
 
 
 def build(records: Iterable[Interaction]) -> History:
-    """Take in records in order."""
+    """Take in records in order.
+
+    What a challenger computed in the shadow is left out. Answers with interleaved sources are taken like all others: the
+    ranks are those that people saw, whichever side chose what stood there.
+    """
     made, reader = History(), _Reader()
     for record in records:
+        if record.kind == "shadow":  # nobody saw it
+            continue
         made.first = made.first or record.seq
         made.last = record.seq
         made.kinds[record.kind] += 1

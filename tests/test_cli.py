@@ -15,6 +15,7 @@ from ragkeep.cli import show_night
 from ragkeep.config import Params, Paths
 from ragkeep.files import write_json, write_rows
 from ragkeep.releases import append_history, point, save_release
+from ragkeep.trials import Trial, begin_trial
 from ragkeep.types import Fusion, IndexVersion, Release
 
 ROOT = Path(__file__).parent.parent
@@ -141,3 +142,15 @@ def test_a_night_shows_numbers_with_intervals_the_main_ones_first(
     ]
     assert "- rr fell from 0.5 to 0.1" in lines
     assert lines[-1] == "Next: open the report and see why"
+
+
+def test_a_trial_is_told_to_a_person_and_to_a_script(released: Paths) -> None:
+    assert run(released, "releases", "trial", "show")[1][0] == "No release has been on trial."
+    code, lines = run(released, "releases", "trial", "start", "2", "--json")
+    assert (code, "release 2 is the champion" in json.loads(lines[-1])["error"]) == (1, True)
+    begin_trial(released, Trial("1-1", 1, 2, "split", 0.25, "user", "2026-11-21", "", 0, 1, "ann", ""))
+    text = "\n".join(run(released, "releases", "trial", "show")[1])
+    assert "Release 1 against release 2 (split, 25%): runs" in text
+    assert "too few answers to say anything" in text
+    found = json.loads(run(released, "releases", "trial", "show", "--json")[1][-1])
+    assert (found["trial"]["number"], found["winner"]) == ("1", "too few")

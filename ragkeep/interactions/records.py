@@ -16,16 +16,20 @@ from ..types import Answer, Citation, Hit, Impression, Interaction, InteractionK
 
 _NUMBER = (int, float)
 _TEXT_OR_NONE = (str, type(None))
+_ROW_OR_NONE = (dict, type(None))
 FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "answer": {
         "question": str, "rewritten": _TEXT_OR_NONE, "text": str, "model": str, "abstained": bool, "aborted": bool,
         "cited": list, "citations": list, "shown": list, "prompt_tokens": int, "completion_tokens": int,
         "cost_usd": _NUMBER, "timings_ms": dict, "trace": str, "reformulates": _TEXT_OR_NONE, "index": str,
-        "embedder": str, "prompt": str, "calls": list, "route": str,
+        "embedder": str, "prompt": str, "calls": list, "route": str, "trial": _ROW_OR_NONE,
     },
     "vote": {"value": int, "reason": str},
     "click": {"rank": int, "chunk": str, "uri": str},
     "correction": {"text": str},
+    "shadow": {
+        "trial": str, "index": str, "shown": list, "abstained": (bool, type(None)), "model": str, "timings_ms": dict,
+    },
     "erase": {"what": str, "value": str},
 }  # fmt: skip
 """The payload of each kind: every key is there, and no other."""
@@ -42,6 +46,12 @@ IMPRESSION: dict[str, type | tuple[type, ...]] = {
     "score": _NUMBER,
     "scores": dict,
 }
+TRIAL: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "split": {"id": str, "mode": str, "side": str},
+    "interleave": {"id": str, "mode": str, "challenger": str, "index": str, "teams": list},
+}
+"""What an answer's `trial` says: on which side whoever asked was (its `release` is who answered), or which side chose the
+source at each rank ("" neither), and the challenger's release and index."""
 _OPAQUE = re.compile(r"[A-Za-z0-9_.:|-]{1,128}")
 
 
@@ -62,11 +72,13 @@ def answered(
     index: str = "",
     embedder: str = "",
     prompt: str = "",
+    trial: Mapping[str, Any] | None = None,
 ) -> Interaction:
     """Record an answer with all it showed, in order; `answer` is its id, `reformulates` that of an earlier one.
 
-    `rewritten` is the question as it was searched, `prompt` the hash of the prompt's template. The payload's `citations`
-    are what the text's markers [1], [2] ... mean: rank of the source, first and last line. Raises ValueError.
+    `rewritten` is the question as it was searched, `prompt` the hash of the prompt's template, `trial` what part it had
+    in one (TRIAL). The payload's `citations` are what the text's markers [1], [2] ... mean: rank of the source, first and
+    last line. Raises ValueError.
     """
     payload = {
         "question": question, "rewritten": rewritten, "text": given.text, "model": given.model,
@@ -77,6 +89,7 @@ def answered(
         "cost_usd": cost_usd, "timings_ms": dict(timings_ms or {}), "trace": trace, "reformulates": reformulates,
         "index": index, "embedder": embedder, "prompt": prompt,
         "calls": [_called(call, ok, said) for call, ok, said in given.calls], "route": given.route,
+        "trial": dict(trial) if trial else None,
     }  # fmt: skip
     return _made("answer", workspace, user, session, answer, payload, release=given.release or "")
 
@@ -96,8 +109,33 @@ def corrected(answer: str, text: str, *, workspace: str, user: str, session: str
     return _made("correction", workspace, user, session, answer, {"text": text})
 
 
+def shadowed(
+    answer: str,
+    hits: Sequence[Hit],
+    *,
+    trial: str,
+    release: str,
+    workspace: str,
+    user: str,
+    session: str,
+    index: str = "",
+    abstained: bool | None = None,
+    model: str = "",
+    timings_ms: Mapping[str, float] | None = None,
+) -> Interaction:
+    """Record what a challenger would have shown where `answer` was given; nobody saw it, and nothing is learned from it.
+
+    `abstained` is None where it only searched. Raises ValueError.
+    """
+    payload = {
+        "trial": trial, "index": index, "shown": [_shown(rank, hit) for rank, hit in enumerate(hits, 1)],
+        "abstained": abstained, "model": model, "timings_ms": dict(timings_ms or {}),
+    }  # fmt: skip
+    return _made("shadow", workspace, user, session, answer, payload, release=release)
+
+
 def impressions(record: Interaction) -> tuple[Impression, ...]:
-    """Read what an answer showed, best first; nothing for other kinds."""
+    """Read what an answer showed, or a shadow would have, best first; nothing for other kinds."""
     return tuple(
         Impression(row["chunk"], row["uri"], tuple(row["lines"]), tuple(row["span"]), row["rank"], row["score"])
         for row in record.payload.get("shown", ())
@@ -179,7 +217,8 @@ def _check_fields(where: str, given: dict[str, Any], fields: Mapping[str, type |
         raise ValueError(f"{where}: missing or unknown: {odd}; the keys are {', '.join(fields)}")
     for key, kinds in fields.items():
         value = given[key]
-        if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+        known = kinds if isinstance(kinds, tuple) else (kinds,)
+        if not isinstance(value, known) or (isinstance(value, bool) and bool not in known):
             raise ValueError(f"{where}: {key} must not be a {type(value).__name__}")
 
 
@@ -188,12 +227,24 @@ def _check_values(kind: str, payload: dict[str, Any]) -> None:
         raise ValueError(f"vote: value must be 1 or -1, not {payload['value']}")
     if kind == "click" and payload["rank"] < 1:
         raise ValueError(f"click: rank counts from 1, not {payload['rank']}")
+    for row in payload["shown"] if kind in ("answer", "shadow") else ():
+        _check_fields(f"{kind}: shown", row, IMPRESSION)
     if kind == "answer":
-        for row in payload["shown"]:
-            _check_fields("answer: shown", row, IMPRESSION)
+        _check_trial(payload["trial"], payload["shown"])
         known = {row["rank"] for row in payload["shown"]}
         if not known.issuperset(payload["cited"]):
             raise ValueError("answer: cited names a rank that was not shown")
+
+
+def _check_trial(trial: dict[str, Any] | None, shown: Sequence[Any]) -> None:
+    if trial is None:
+        return
+    fields = TRIAL.get(trial.get("mode", ""))
+    if fields is None:
+        raise ValueError(f"answer: trial: mode must be one of {', '.join(TRIAL)}")
+    _check_fields("answer: trial", trial, fields)
+    if len(trial.get("teams", shown)) != len(shown):
+        raise ValueError("answer: trial: there is a team for each source shown")
 
 
 def masked(record: Interaction) -> Interaction:

@@ -13,14 +13,14 @@ import logging
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from .. import guard, tracing
-from ..answer import Asked, Sources, respond
+from ..answer import Asked, Part, Sources, respond
 from ..app import Assistant
 from ..budget import Budgets, Verdict
 from ..cache import AnswerCache
@@ -37,6 +37,7 @@ from .observe import Observer
 from .principal import Principal
 from .runs import KEPT, KEPT_S, Run, Runs
 from .schemas import ChatBody, answer_of, source_of
+from .trial import Role, Trials
 
 log = logging.getLogger(__name__)
 ANY = "ragkeep"
@@ -45,19 +46,32 @@ ANY = "ragkeep"
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """All that is fixed before the first event: one release, one caller, one reservation."""
+    """All that is fixed before the first event: one release, one caller, one reservation.
+
+    `role` is what the answer does for a trial; there the release changes once, should the challenger fail.
+    """
 
     id: str
     session: str
     who: Principal
     body: ChatBody
-    assistant: Assistant
+    champion: Assistant
     asked: Asked
     verdict: Verdict
     beside: dict[str, str]
     trace: str
     at: float
     """When the question came, by the monotonic clock."""
+    role: Role | None
+
+    @property
+    def assistant(self) -> Assistant:
+        """Who answers."""
+        return self.role.assistant if self.role else self.champion
+
+    def respond(self, cache: AnswerCache | None) -> AsyncGenerator[Part, None]:
+        """Answer."""
+        return self.role.respond(self.asked, cache) if self.role else respond(self.asked, self.champion, cache=cache)
 
 
 @dataclass(eq=False)
@@ -72,6 +86,7 @@ class Chat:
     runs: Runs = field(default_factory=Runs)
     cache: AnswerCache | None = None
     traces: MlflowTraces | None = None
+    trials: Trials | None = None
     compare_s: float = 20.0
     deleted: Callable[[str, Iterable[str]], bool] = lambda _workspace, _uris: False
     _logged: set[str] = field(default_factory=set)
@@ -114,19 +129,23 @@ class Chat:
         return self.runs.find(run.id, run.owner) is None or (run.ended and run.events[-1].name == "error")
 
     async def _start(self, body: ChatBody, who: Principal, history: tuple[Message, ...] | None) -> Run:
-        assistant, came = self.champion.assistant, time.monotonic()
+        champion, came = self.champion.assistant, time.monotonic()
         name = "" if body.model in (None, ANY) else str(body.model)
+        models = [model for model in (name, *body.compare) if model]
+        for model in models:
+            champion.generator_named(model)
+        id_, session = uuid.uuid4().hex, body.session or uuid.uuid4().hex
+        about = {"answer": id_, "user": who.user, "session": session}
+        role = self.trials.role(champion, models=models, **about) if self.trials else None
+        assistant = role.assistant if role else champion
         sampling = body.sampling.over(assistant.answer)
         asked_of = assistant.generator_named(name).name
-        for other in body.compare:
-            assistant.generator_named(other)
         most = Usage(assistant.answer.context_tokens + assistant.answer.history_tokens, sampling.max_tokens)
         verdict = await self._reserve(who.user, body.workspace, asked_of, most)
         self.observer.budgets.labels(verdict.state).inc()
         if verdict.state == "refuse":
             raise TooMany("the budget of this key or workspace is used up", verdict.retry_after_s)
         beside = await self._reserve_others(who.user, body, most, verdict)
-        session = body.session or uuid.uuid4().hex
         said = history if history is not None else await self._recent(self._scoped(session, body, who))
         filters = {str(name): value for name, value in body.filters.items()}
         asked = Asked(
@@ -134,7 +153,7 @@ class Chat:
             model=verdict.model, mode=body.mode,
             trusted=who.may("admin", body.workspace), k=body.k, filters=filters, sampling=sampling,
         )  # fmt: skip
-        begun = _Begun(uuid.uuid4().hex, session, who, body, assistant, asked, verdict, beside, tracing.trace_id(), came)
+        begun = _Begun(id_, session, who, body, champion, asked, verdict, beside, tracing.trace_id(), came, role)
         scope = self._scoped(session, body, who)
         return self.runs.start(begun.id, who.user, lambda run: self._work(run, begun), session=scope)
 
@@ -240,7 +259,7 @@ class Chat:
             "release": str(begun.assistant.release.number), "model": begun.verdict.model,
         })  # fmt: skip
         try:
-            async with aclosing(respond(begun.asked, begun.assistant, cache=self.cache)) as parts:
+            async with aclosing(begun.respond(self.cache)) as parts:
                 async for part in parts:
                     if isinstance(part, str):
                         text += part
@@ -296,6 +315,8 @@ class Chat:
             "cost_usd": cost, "logged": logged, "trace_id": begun.trace,
             "budget_warning": begun.verdict.state in ("warn", "cheaper"), "agreement": _agreement(others, made),
         })  # fmt: skip
+        if begun.role and self.trials and logged:
+            self.trials.shadow(begun.role, begun.asked, made, user=begun.who.user, session=begun.session)
         if self.traces and not self._gone(begun, made):
             body, now = begun.body, time.time()
             self.traces.offer(Given(begun.id, begun.trace, body.workspace, begun.session, body.message, made, now))
@@ -337,6 +358,7 @@ class Chat:
             session=begun.session, rewritten=made.searched if made.searched != begun.body.message else None,
             aborted=aborted, cost_usd=cost_usd, timings_ms=made.timings_ms, trace=begun.trace,
             index=index.name, embedder=index.embedder, prompt=begun.assistant.prompt_sha,
+            trial=begun.role.record(made.hits) if begun.role else None,
         )  # fmt: skip
         try:
             with tracing.span("log"), self.observer.steps.labels("log").time():

@@ -50,6 +50,14 @@ def passing(error: Exception) -> bool:
     return isinstance(error, ProviderError | StoreError | OSError)
 
 
+def warm(load: Callable[[Release], Assistant], release: Release) -> Assistant:
+    """Load a release and ask its index once, as a request would. Raises what keeps it from answering."""
+    assistant = load(release)
+    vector = assistant.embedder.embed([WARM_UP], role="query")[0]
+    assistant.store.search(release.index.name, Query(WARM_UP, vector, k=1))
+    return assistant
+
+
 class Champion:
     """Holds the assistant that answers; `follow` keeps it the champion's.
 
@@ -132,7 +140,7 @@ class Champion:
         release = read_release(self._paths, at.number)
         began = time.monotonic()
         try:
-            assistant = await asyncio.to_thread(self._warm, release)
+            assistant = await asyncio.to_thread(warm, self._load, release)
         except Exception as error:  # whatever a backend raises: the old release answers on
             reason = f"{type(error).__name__}: {error}"
             log.error("release %d does not come up: %s", release.number, reason)
@@ -148,13 +156,6 @@ class Champion:
         self.swaps += 1
         self._swapped(assistant)
         log.info("release %d answers now, after %.2f s", release.number, time.monotonic() - began)
-
-    def _warm(self, release: Release) -> Assistant:
-        """Load a release and ask its index once, as a request would. Raises what keeps it from answering."""
-        assistant = self._load(release)
-        vector = assistant.embedder.embed([WARM_UP], role="query")[0]
-        assistant.store.search(release.index.name, Query(WARM_UP, vector, k=1))
-        return assistant
 
     async def _take_back(self, release: Release, reason: str) -> None:
         if self._reject is None:

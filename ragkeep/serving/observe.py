@@ -61,6 +61,10 @@ class Observer:
         self.queue = gauge("queue_depth", "Documents that wait, or failed for good", "state")
         self.live = gauge("live_chunks", "Chunks uploaded since the index was built")
         self.mlflow = counter("mlflow_traces", "Traces for MLflow: sent, dropped", "outcome")
+        self.trial = counter(
+            "trial_answers", "Answers of a trial: champion, challenger, interleaved, shadowed; fallback, dropped, failed",
+            "outcome",
+        )  # fmt: skip
         self._known_from_the_start()
 
     def _known_from_the_start(self) -> None:
@@ -75,6 +79,8 @@ class Observer:
             self.streams.labels(kind)
         for outcome in ("sent", "dropped"):
             self.mlflow.labels(outcome)
+        for outcome in ("champion", "challenger", "interleaved", "shadowed", "fallback", "dropped", "failed"):
+            self.trial.labels(outcome)
 
     @contextmanager
     def answering(self) -> Iterator[None]:

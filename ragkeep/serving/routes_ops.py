@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from ..errors import AlreadyExists
+from ..errors import AlreadyExists, ReleaseError
 from ..files import read_json, read_rows
 from ..releases import all_releases, history, pointer
+from ..trial_report import trial_state
 from .auth import GuardedRoute, needs, needs_ops
 from .moves import move
 from .principal import Principal
@@ -68,6 +69,17 @@ def _releases(server: Server) -> dict[str, Any]:
 def _score(value: float, found: dict[str, Any] | None) -> dict[str, Any]:
     low, high = (found or {}).get("ci") or (None, None)
     return {"value": value, "lo": low, "hi": high}
+
+
+@router.get("/ops/trial")
+async def trial(request: Request, who: Watcher) -> dict[str, Any]:  # noqa: ARG001 - declares who may
+    """Say what the challenger's trial shows so far, or what the last one showed: who won, with intervals."""
+    server = at(request)
+    try:
+        found = await asyncio.to_thread(trial_state, server.paths)
+    except ReleaseError as error:
+        found = {"trial": None, "trouble": str(error)}
+    return {"trouble": server.challenger.trouble, **found}
 
 
 @router.get("/ops/history")

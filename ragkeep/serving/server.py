@@ -31,6 +31,7 @@ from ..types import DocumentRecord, Release
 from ..uploads import Uploads
 from . import context
 from .auth import Auth, open_auth
+from .challenger import Challenger
 from .chat import ANY, Chat
 from .conversations import Conversations
 from .deletions import Deletions
@@ -39,6 +40,7 @@ from .follow import Champion
 from .mlflow_traces import MlflowTraces, tracking_uri
 from .observe import Observer
 from .principal import Principal
+from .trial import Trials
 
 log = logging.getLogger(__name__)
 LOOK_S = 5.0
@@ -55,6 +57,7 @@ class Server:
     auth: Auth
     limits: RateLimits
     champion: Champion
+    challenger: Challenger
     chat: Chat
     observer: Observer
     live: LiveDocuments
@@ -88,6 +91,7 @@ class Server:
 
     def refresh(self) -> None:
         """Take uploads and deletions over into what answers. Blocks."""
+        self.challenger.replace(self.seen)
         self.champion.replace(self.seen)
 
     async def work(self) -> None:
@@ -186,6 +190,7 @@ class Server:
             session_name(one.workspace, one.user, one.session)
             for one in read(self.paths.interactions, skip_damaged=True)
             if one.session
+            and one.kind == "answer"
             and one.workspace == record.workspace
             and any(shown.uri == record.uri for shown in impressions(one))
         }
@@ -251,6 +256,7 @@ class Server:
             "newest_release": {"ok": rejected is None, "reason": rejected.reason if rejected else ""},
             "log": {"ok": trouble is None, "reason": trouble or ""},
             "memory": {"ok": forgetful is None, "reason": forgetful or ""},
+            "challenger": {"ok": not self.challenger.trouble, "reason": self.challenger.trouble},
         }  # fmt: skip
         status = "down" if not release["ok"] else "ok" if all(c["ok"] for c in checks.values()) else "degraded"
         return {"status": status, "checks": checks}
@@ -295,12 +301,15 @@ async def running(
             cache.clear()
 
     champion = Champion(paths, load, reject=reject, swapped=swapped)
+    challenger = Challenger(paths, champion, load, taken=lambda: holder[0].refresh())
     with InteractionLog(paths.interactions) as interactions:
         memory = open_memory(params.serve.memory, paths)
         budgets = Budgets(database, params.serve.budgets, prices=price_table(params.answer.generators))
         traces = open_traces(paths, params, observer)
+        trials = Trials(challenger, interactions, observer, deleted=live.removed)
         chat = Chat(
-            champion, interactions, memory, budgets, observer, cache=cache, traces=traces, deleted=live.removed
+            champion, interactions, memory, budgets, observer, cache=cache, traces=traces, trials=trials,
+            deleted=live.removed,
         )  # fmt: skip
         noted = Database(paths.interactions / "sessions.sqlite")
         conversations = Conversations(interactions, noted)
@@ -310,7 +319,7 @@ async def running(
         )  # fmt: skip
         server = Server(
             paths, params, database, open_auth(params.serve.auth, database), RateLimits(params.serve.limits), champion,
-            chat, observer, live, uploads, Deletions(paths.state / "deleting"), conversations,
+            challenger, chat, observer, live, uploads, Deletions(paths.state / "deleting"), conversations,
         )  # fmt: skip
         holder.append(server)
         await asyncio.to_thread(uploads.open)
@@ -318,6 +327,8 @@ async def running(
         await champion.look()
         server.tasks.append(asyncio.create_task(champion.follow(), name="follow the champion"))
         server.tasks.append(asyncio.create_task(server.work(), name="read uploads"))
+        server.tasks.append(asyncio.create_task(challenger.follow(), name="follow the challenger"))
+        server.tasks.append(asyncio.create_task(trials.work(), name="answer in the shadow"))
         try:
             yield server
         finally:

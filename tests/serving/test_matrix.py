@@ -47,6 +47,7 @@ LEAST: dict[tuple[str, str], tuple[str, str, str]] = {
     ("DELETE", "/v1/keys/{key_id}"): ("default", "admin", "admin"),
     ("GET", "/v1/ops/releases"): ("ops", "reader", "ops"),
     ("GET", "/v1/ops/history"): ("ops", "reader", "ops"),
+    ("GET", "/v1/ops/trial"): ("ops", "reader", "ops"),
     ("GET", "/v1/ops/nights"): ("ops", "reader", "ops"),
     ("GET", "/v1/ops/quarantine"): ("ops", "reader", "ops"),
     ("GET", "/v1/ops/metrics"): ("ops", "reader", "ops"),

@@ -187,9 +187,9 @@ class Thief:
         return self.ask("POST", "/v1/keys", json={"name": "k", "scopes": ["chat"], "workspaces": wanted})
 
     def operations(self) -> tuple[str, str]:
-        path = self.random.choice(["ops/releases", "ops/history", "ops/nights", "ops/quarantine", "ops/metrics"])
+        what = self.random.choice(["releases", "history", "trial", "nights", "quarantine", "metrics"])
         return self.ask(
-            "GET", self.random.choice([f"/v1/{path}", "/metrics", "/health", "/health/ready", "/openapi.json"])
+            "GET", self.random.choice([f"/v1/ops/{what}", "/metrics", "/health", "/health/ready", "/openapi.json"])
         )
 
     def odd(self) -> tuple[str, str]:
