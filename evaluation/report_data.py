@@ -23,7 +23,8 @@ class NightReport:
     "cpu_seconds", ...} or {"skipped": true}, in order. trend: past releases and tonight, oldest first:
     [{"release", "value", "ci"}].
     release: the candidate as JSON. live: the release that was live before it, None for the first night.
-    params_sha: the hash of params.yaml. versions ({"Python": "3.11.7", ...}): the rest of the lineage.
+    params_sha: the hash of params.yaml. monitor: `<state>/monitor/last.json`.
+    versions ({"Python": "3.11.7", ...}): the rest of the lineage.
     """
 
     title: str = "ragkeep"
@@ -46,6 +47,7 @@ class NightReport:
     release: Row | None = None
     live: Row | None = None
     params_sha: str = ""
+    monitor: Row | None = None
     versions: dict[str, str] | None = None
 
 
