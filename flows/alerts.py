@@ -46,8 +46,16 @@ class Trouble:
 
 def firing(paths: Paths) -> dict[str, dict[str, Any]]:
     """Return what is the matter now: name -> the alert as it was told."""
-    found: dict[str, dict[str, Any]] = read_json(paths.state / STATE) or {}
-    return {name: row for name, row in found.items() if row["state"] == "firing"}
+    return {name: row for name, row in _known(paths).items() if row["state"] == "firing"}
+
+
+def _known(paths: Paths) -> dict[str, dict[str, Any]]:
+    try:
+        found: dict[str, dict[str, Any]] = read_json(paths.state / STATE) or {}
+    except ValueError as error:
+        log.warning("%s is damaged (%s): what is the matter is told anew", paths.state / STATE, error)
+        return {}
+    return found
 
 
 def tell(paths: Paths, params: Params, found: Mapping[str, Trouble | None]) -> None:
@@ -56,7 +64,7 @@ def tell(paths: Paths, params: Params, found: Mapping[str, Trouble | None]) -> N
     Hooks that do not know of a trouble yet are told, and of its end those that know of it. A hook that fails is logged
     and asked again the next time; never raises for one.
     """
-    known: dict[str, dict[str, Any]] = read_json(paths.state / STATE) or {}
+    known = _known(paths)
     after = dict(known)
     for name, trouble in found.items():
         before = after.pop(name, None)

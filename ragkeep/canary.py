@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 MOVED = 1e-3
 """A cosine distance no rounding explains: ports.Embedder allows 1e-4 between batchings, and bf16 stays within that."""
 OTHER = 1e-2
-"""Another model: eight-bit weights of the same model move a vector by .0065, and from here on one in ten of the ten
+"""Another model: eight-bit weights of the same model move a vector by .0065, and from here on one in twenty of the ten
 nearest is another one (`python -m benchmarks.drift`)."""
 ROLES: tuple[Role, ...] = ("passage", "query")
 TEXTS = (
