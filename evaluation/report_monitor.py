@@ -58,9 +58,10 @@ def _recall(part: Mapping[str, Any]) -> str:
 
 
 def _feedback(part: Mapping[str, Any]) -> str:
-    delta, *ends = part["thumbs_down"]
-    told = interval([100 * end for end in ends], signed=True)
-    return f"{100 * delta:+.1f} points against release {part['before']}, 99 % interval {told}"
+    names = {"down": "voted down", "abstained": "abstained", "clicked": "source opened"}
+    told = [f"{names[what]} {number(share[0], signed=True)} {interval(share[1:], signed=True)}"
+            for what, share in part["difference"].items() if share]  # fmt: skip
+    return f"{'; '.join(told)} against release {part['before']}, 99 % intervals"
 
 
 def _drift(part: Mapping[str, Any]) -> str:

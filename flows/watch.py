@@ -1,6 +1,7 @@
 """Watching, as a part of the night: what tasks/monitor.py finds, and who is told of it (flows/alerts.py).
 
-Every night looks, also one without news; a look that is younger than FRESH_S, of the same release, is not had again.
+Every night looks, also one without news; a look that is younger than FRESH_S, of the same release, and that raised no
+alarm is not had again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ragkeep.files import read_json
 from ragkeep.releases import NOT_UP, history, pointer
 
 from .alerts import Trouble, tell
+from .lease import hold
 
 log = logging.getLogger("prefect.ragkeep")
 FRESH_S = 12 * 3600
@@ -45,7 +47,7 @@ def before_night(paths: Paths, params: Params) -> None:
 def look(paths: Paths, params: Params, *, fresh: bool = True) -> dict[str, Any] | None:
     """Return what a look found, or with `fresh` what a young one did; None where nothing is live, or it failed.
 
-    Raises EmbedderMoved.
+    Raises EmbedderMoved, with `fresh`: a night that embedded has asked before it did.
     """
     at = pointer(paths)
     if at is None:
@@ -56,23 +58,33 @@ def look(paths: Paths, params: Params, *, fresh: bool = True) -> dict[str, Any] 
     from tasks import monitor
 
     try:
-        if fresh:
-            monitor.require_same_embedder(paths, params)
-        return monitor.look(paths, params)
-    except EmbedderMoved:
-        raise
+        found = monitor.look(paths, params)
     except Exception as error:  # whatever it is: watching never costs a night
         log.warning("the live release could not be watched: %s: %s", type(error).__name__, error)
         return None
+    if fresh:
+        monitor.refuse_another(found["embedder"], found["release"])
+    return found
 
 
 def _young(paths: Paths, release: str) -> dict[str, Any] | None:
+    """Return the last look if it is young, of the live release, and found nothing the matter."""
     try:
         kept: dict[str, Any] | None = read_json(paths.monitor / "last.json")
-        age = (datetime.now(UTC) - datetime.fromisoformat(kept["at"])).total_seconds() if kept else FRESH_S
+        if not kept or kept["release"] != release or kept["alarms"]:
+            return None
+        age = (datetime.now(UTC) - datetime.fromisoformat(kept["at"])).total_seconds()
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return kept if kept and kept["release"] == release and 0 <= age < FRESH_S else None
+    return kept if 0 <= age < FRESH_S else None
+
+
+def accept(paths: Paths, params: Params) -> str:
+    """Take a changed embedder for a new one (tasks/monitor.py). Raises Busy while a night runs."""
+    from tasks.monitor import accept_embedder
+
+    with hold(paths.state / "lease.sqlite"):
+        return accept_embedder(paths, params)
 
 
 def summary(found: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -156,7 +168,7 @@ def _trouble(what: str, part: dict[str, Any]) -> Trouble:
         ),
         "feedback": lambda: (
             f"more answers are voted down than those of release {part['before']}: "
-            f"{100 * part['thumbs_down'][0]:+.1f} points"
+            f"{100 * part['difference']['down'][0]:+.1f} points"
         ),
     }[what]()
     about = {k: v for k, v in part.items() if k not in ("rows", "records", "alarm", "reasons")}

@@ -20,7 +20,7 @@ def monitor(
     paths, params = project()
     with logs_to_stderr():
         watching = room("tasks.monitor")
-        accepted = watching.accept_embedder(paths, params) if accept_embedder else ""
+        accepted = room("flows.watch").accept(paths, params) if accept_embedder else ""
         found = {} if accepted else watching.look(paths, params)
         alerts = room("flows.alerts").firing(paths)
     if accepted:

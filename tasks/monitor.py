@@ -48,14 +48,17 @@ def require_same_embedder(paths: Paths, params: Params) -> None:
     A night asks before it embeds anything: vectors of two models in one index or cache find nothing well.
     """
     at = pointer(paths)
-    if at is None:
-        return
-    release = read_release(paths, at.number)
-    found = canary.check(embedder_of(paths, params, release), paths.monitor)
-    if found.state == "other":
+    if at is not None:
+        release = read_release(paths, at.number)
+        refuse_another(_embedder(embedder_of(paths, params, release), paths), str(release.number))
+
+
+def refuse_another(found: dict[str, Any], release: str) -> None:
+    """Raise EmbedderMoved where a look's part "embedder" says that it is another one."""
+    if found.get("state") == "other":
         raise EmbedderMoved(
-            f"the embedder {found.fingerprint} makes other vectors than on {found.since} (cosine distance "
-            f"{found.distance:.4f}, {canary.OTHER} at most): the index of release {release.number} does not fit them. "
+            f"the embedder {found['fingerprint']} makes other vectors than on {found['since']} (cosine distance "
+            f"{found['distance']:.4f}, {canary.OTHER} at most): the index of release {release} does not fit them. "
             "Put the model or library back, or run `ragkeep monitor --accept-embedder` to embed everything anew"
         )
 
@@ -145,7 +148,7 @@ def _recall(store: VectorStore, release: Release, portrait: Portrait | None) -> 
             break
     if not asked:
         return _unknown("the index is empty")
-    value = round(found / asked, 4)
+    value = round(float(found) / asked, 4)
     return {"alarm": value < RECALL_FLOOR, "value": value, "floor": RECALL_FLOOR, "asked": asked}
 
 
@@ -248,13 +251,13 @@ def _round(value: float | None) -> float | None:
 
 def _line(found: dict[str, Any]) -> dict[str, Any]:
     """The figures of a look that make a series."""
-    return {name: found[name] for name in ("at", "release", "index", "alarms")} | found["figures"]
+    return {**{name: found[name] for name in ("at", "release", "index", "alarms")}, **found["figures"]}
 
 
 def figures(found: dict[str, Any]) -> dict[str, float]:
     """Name the numbers of a look, those that are known."""
-    rows = found["feedback"].get("rows") or []
-    mine = next((row for row in rows if row["release"] == found["release"]), {})
+    rows: list[dict[str, Any]] = found["feedback"].get("rows") or []
+    mine: dict[str, Any] = next((row for row in rows if row["release"] == found["release"]), {})
     named: dict[str, Any] = {
         "recall_at_10": found["recall"].get("value"),
         "embedder_distance": found["embedder"].get("distance"),

@@ -53,7 +53,7 @@ def share_found(store: VectorStore, index: str, asked: Sequence[Probe], best: Ve
     for probe, scores in zip(asked, best, strict=True):
         query = Query("", vector=probe.vector, k=DEPTH, mode="vector", workspace=probe.workspace)
         found += sum(hit.score >= scores.min() - _TIE for hit in store.search(index, query))
-    return found / max(1, int(np.isfinite(best).sum()))
+    return float(found) / max(1, int(np.isfinite(best).sum()))
 
 
 def nearest(asked: Sequence[Probe], batches: Iterable[EmbeddedBatch]) -> Vectors:

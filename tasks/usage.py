@@ -28,6 +28,7 @@ LEAST_ANSWERS = 100
 CONFIDENCE = 0.99
 """Of the interval that must lie above 0 for an alarm: it is looked at every night."""
 SHOWN = 10
+SHARES = ("abstained", "down", "clicked")
 
 
 @dataclass(slots=True)
@@ -89,8 +90,8 @@ class Tally:
 def releases(folder: Path, live: str) -> dict[str, Any]:
     """Tell each release's shares with their intervals, newest first, and hold the live one against the one before it.
 
-    "thumbs_down" is the difference of the shares voted down, "alarm" whether its whole interval lies above 0; None
-    where either release has fewer than LEAST_ANSWERS.
+    "difference" holds the shares' differences; "alarm" says whether that of the answers voted down lies above 0 with its
+    whole interval, None where either release has fewer than LEAST_ANSWERS.
     """
     tally = Tally()
     for record in read(folder, after=window_start(folder, WINDOW), sealed=True, skip_damaged=True):
@@ -104,7 +105,7 @@ def releases(folder: Path, live: str) -> dict[str, Any]:
 
 
 def _shares(name: str, one: Release) -> dict[str, Any]:
-    shares = {what: wilson(getattr(one, what), one.answers) for what in ("abstained", "down", "clicked")}
+    shares = {what: wilson(getattr(one, what), one.answers) for what in SHARES}
     return {
         "release": name, "answers": one.answers, "simulated": one.simulated,
         **{what: _rounded(share) for what, share in shares.items()},
@@ -112,15 +113,21 @@ def _shares(name: str, one: Release) -> dict[str, Any]:
 
 
 def _compared(before: tuple[str, Release] | None, now: Release | None) -> dict[str, Any]:
-    unknown = {"thumbs_down": None, "alarm": None}
     if now is None or before is None:
-        return {**unknown, "why": "too few to tell: only one release, or none, has answered since"}
+        return {"alarm": None, "why": "too few to tell: only one release, or none, has answered since"}
     name, then = before
     if min(now.answers, then.answers) < LEAST_ANSWERS:
         fewest = min(now.answers, then.answers)
-        return {**unknown, "before": name, "why": f"too few to tell: {fewest} answers of at least {LEAST_ANSWERS}"}
-    found = difference((then.down, then.answers), (now.down, now.answers), confidence=CONFIDENCE)
-    return {"before": name, "thumbs_down": _rounded(found), "alarm": bool(found and found[1] > 0)}
+        return {"alarm": None, "before": name, "why": f"too few to tell: {fewest} answers of at least {LEAST_ANSWERS}"}
+    found = {
+        what: difference((getattr(then, what), then.answers), (getattr(now, what), now.answers), confidence=CONFIDENCE)
+        for what in SHARES
+    }
+    down = found["down"]
+    return {
+        "before": name, "alarm": bool(down and down[1] > 0),
+        "difference": {what: _rounded(share) for what, share in found.items()},
+    }  # fmt: skip
 
 
 def _rounded(share: Share | None) -> list[float] | None:

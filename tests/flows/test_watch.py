@@ -133,7 +133,7 @@ def test_every_part_that_can_raise_an_alarm_has_words_for_it(paths: Paths) -> No
         "recall": {"value": 0.5, "floor": 0.95},
         "questions": {"reasons": ["told apart from before"]},
         "documents": {"reasons": ["another mix of source"], "against": "3"},
-        "feedback": {"before": "3", "thumbs_down": [0.05, 0.01, 0.09]},
+        "feedback": {"before": "3", "difference": {"down": [0.05, 0.01, 0.09]}},
     }
     assert set(parts) == set(monitor.CHECKED)
     found = {name: part | {"alarm": True} for name, part in parts.items()}

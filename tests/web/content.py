@@ -252,7 +252,7 @@ def operations() -> dict[str, dict[str, Any]]:
         "questions": {"alarm": True, "reasons": ["told apart from before"], "auc": 0.81, "p": 1e-9, "now": 400},
         "documents": {"alarm": None, "why": "there is no earlier index to hold it against"},
         "feedback": {
-            "alarm": False, "before": "11", "thumbs_down": [0.01, -0.01, 0.03],
+            "alarm": False, "before": "11", "difference": {"down": [0.01, -0.01, 0.03]},
             "rows": [{"release": str(n), **votes} for n in (12, 11)],
         },
     }  # fmt: skip
