@@ -21,7 +21,7 @@ def monitor(
     with logs_to_stderr():
         watching = room("tasks.monitor")
         accepted = room("flows.watch").accept(paths, params) if accept_embedder else ""
-        found = {} if accepted else watching.look(paths, params)
+        found = {} if accepted else watching.look(paths, params, draw=False)
         alerts = room("flows.alerts").firing(paths)
     if accepted:
         if json:

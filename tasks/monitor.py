@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,13 +87,17 @@ def series(paths: Paths, limit: int = 90) -> list[dict[str, Any]]:
     return read_rows(paths.monitor / HISTORY)[-limit:]
 
 
-def look(paths: Paths, params: Params) -> dict[str, Any]:
-    """Look at everything; keep and return what was found. Raises ReleaseError where nothing is published yet."""
+def look(paths: Paths, params: Params, *, draw: bool = True) -> dict[str, Any]:
+    """Look at everything; keep and return what was found. Raises ReleaseError where nothing is published yet.
+
+    `draw` lets the portrait of a new index be drawn from data/: for who holds the night's lease.
+    """
     began = time.monotonic()
     release = require_champion(paths)
     embedder = embedder_of(paths, params, release)
     store = open_store(release_params(params, release).index, paths)
-    portrait = _part(lambda: portrait_of(release.index.name, release.index.embedder, paths.data, paths.monitor))
+    data = paths.data if draw else None
+    portrait = _part(lambda: portrait_of(release.index.name, release.index.embedder, data, paths.monitor))
     mine = portrait if isinstance(portrait, Portrait) else None
     found: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -101,7 +106,7 @@ def look(paths: Paths, params: Params) -> dict[str, Any]:
         "embedder": _part(lambda: _embedder(embedder, paths)),
         "recall": _part(lambda: _recall(store, release, mine)),
         "questions": _part(lambda: _questions(paths, release, embedder, store)),
-        "documents": _part(lambda: _documents(paths, release, mine)),
+        "documents": _part(lambda: _documents(paths, release, mine, data)),
         "feedback": _part(lambda: releases(paths.interactions, str(release.number))),
     }
     found["alarms"] = [what for what in CHECKED if found[what].get("alarm")]
@@ -213,13 +218,13 @@ def _cosines(store: VectorStore, release: Release, asked: Questions, vectors: Ve
     return np.array(best)
 
 
-def _documents(paths: Paths, release: Release, mine: Portrait | None) -> dict[str, Any]:
+def _documents(paths: Paths, release: Release, mine: Portrait | None, data: Path | None) -> dict[str, Any]:
     """Hold tonight's chunks against the champion's, or where those went live the champion's against those before."""
     other = (read_json(paths.data / "index.json") or {}).get("name")
     tonight = None
     if other and other != release.index.name:  # refused, or waits for a person
         embedder = (read_json(paths.data / "embedder.json") or {}).get("fingerprint", "")
-        tonight = portrait_of(other, embedder, paths.data, paths.monitor)
+        tonight = portrait_of(other, embedder, data, paths.monitor)
     before, now, against = (mine, tonight, release.number) if tonight else (_previous(paths), mine, _number(paths))
     if before is None or now is None:
         return _unknown("there is no earlier index to hold it against")

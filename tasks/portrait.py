@@ -39,14 +39,15 @@ class Portrait:
     counts: dict[str, dict[str, int]]
 
 
-def portrait_of(index: str, embedder: str, data: Path, folder: Path) -> Portrait | None:
+def portrait_of(index: str, embedder: str, data: Path | None, folder: Path) -> Portrait | None:
     """Read the portrait of a version, or make and keep it while data/ is of that version; None where it is not.
 
-    Making it reads all vectors twice, a batch at a time.
+    Making it reads all vectors twice, a batch at a time. Without `data` none is made: only who holds the night's lease
+    knows that it stays as it is.
     """
     path = folder / f"{index}.npz"
     kept = read_portrait(path)
-    if kept is None and (read_json(data / "index.json") or {}).get("name") == index:
+    if kept is None and data is not None and (read_json(data / "index.json") or {}).get("name") == index:
         kept = draw(embedder, data)
         _write(path, kept)
     return kept

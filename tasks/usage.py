@@ -45,7 +45,7 @@ class Release:
 
 @dataclass(slots=True)
 class Tally:
-    """All releases of the window, and which row each answer is: 30 bytes or so an answer."""
+    """All releases of the window, and which row each answer is: some 30 MB at most."""
 
     releases: dict[str, Release] = field(default_factory=dict)
     _names: list[str] = field(default_factory=list)

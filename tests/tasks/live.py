@@ -1,6 +1,7 @@
 """A live release over a few hundred one-line documents, and a sealed log of what was asked of it, made in a moment."""
 
 import random
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from ragkeep.files import read_json
 from ragkeep.interactions.records import encode_record
 from ragkeep.interactions.segments import ActiveSegment, answer_key, last_seq, sealed_paths
 from ragkeep.releases import point, pointer, save_release
-from ragkeep.types import Fusion, IndexVersion, Interaction, Release
+from ragkeep.types import Fusion, IndexVersion, Interaction, Release, content_id
 from tasks import embed, index
 from tests.interaction_cases import an_answer
 from tests.tasks.nights import PARAMS, project, put_chunks
@@ -21,14 +22,17 @@ HASHED: Params = replace(PARAMS, embed=EmbedParams(backend="hash"))
 
 
 def sentences(words: str, count: int, seed: int = 1) -> list[str]:
-    """Sentences of four of the words each, and a number."""
+    """Sentences of four of the words each, and a number of its own."""
     rng = random.Random(seed)
-    return [f"{' '.join(rng.sample(words.split(), 4))} {seed}-{n}" for n in range(count)]
+    return [f"{' '.join(rng.sample(words.split(), 4))} {rng.randrange(10**6)}" for _ in range(count)]
 
 
 def publish(root: Path, texts: Sequence[str], number: int = 1) -> Paths:
     """Let the stages index the texts, and make that the champion."""
     paths = project(root)
+    shutil.rmtree(
+        paths.data / "vectors", ignore_errors=True
+    )  # the stages before, which would key what changed, did not run
     put_chunks(paths, {f"d{n:04}.md": text for n, text in enumerate(texts)})
     embed.run(paths, HASHED)
     index.run(paths, HASHED)
@@ -52,8 +56,6 @@ def log(paths: Paths, records: Iterable[Interaction]) -> None:
 def asked(texts: Sequence[str], release: str = "1", **more: str) -> list[Interaction]:
     """An answer to each question; ids are of the release and the question."""
     return [
-        replace(
-            an_answer(f"{release}-{text.replace(' ', '-')}"[:120], text, workspace="default", **more), release=release
-        )
+        replace(an_answer(f"{release}-{content_id(text)}", text, workspace="default", **more), release=release)
         for text in texts
     ]
