@@ -156,7 +156,8 @@ def test_documents_of_a_refused_night_are_held_against_what_is_live(paths: Paths
     monitor.look(paths, HASHED)
     publish(paths.root, sentences(CAKES, 260), number=2)
     write_json(paths.releases / "champion.json", {"number": first.number, "previous": None, "token": 9})
-    assert monitor.look(paths, HASHED)["documents"]["reasons"] == ["told apart from before"]
+    found = monitor.look(paths, HASHED)["documents"]
+    assert (found["alarm"], found["against"]) == (True, "1")
 
 
 def test_a_moved_embedder_is_told_and_another_one_stops_the_night(paths: Paths) -> None:
