@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from . import report_monitor as monitor
 from . import report_quality as quality
 from . import report_running as running
 from . import report_trial
@@ -28,6 +29,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[NightReport], Html | None]], ...] = (
     ("quarantine", "Quarantine", running.quarantine),
     ("duplicates", "Near-duplicates", running.near_duplicates),
     ("validation", "Validation", running.validation),
+    ("watching", "Watching what is live", monitor.watching),
     ("timings", "Where the time went", running.timings),
     ("lineage", "Lineage", running.lineage),
     ("back", "The way back", running.way_back),

@@ -23,7 +23,7 @@ class NightReport:
     "cpu_seconds", ...} or {"skipped": true}, in order. trend: past releases and tonight, oldest first:
     [{"release", "value", "ci"}].
     release: the candidate as JSON. live: the release that was live before it, None for the first night.
-    trial: what `ragkeep releases trial show --json` says.
+    trial: what `ragkeep releases trial show --json` says. monitor: `<state>/monitor/last.json`.
     params_sha: the hash of params.yaml. versions ({"Python": "3.11.7", ...}): the rest of the lineage.
     """
 
@@ -48,6 +48,7 @@ class NightReport:
     live: Row | None = None
     trial: Row | None = None
     params_sha: str = ""
+    monitor: Row | None = None
     versions: dict[str, str] | None = None
 
 

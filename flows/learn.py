@@ -31,7 +31,7 @@ from ragkeep.types import Release, content_id
 from tasks.inputs import TRIAL, interactions
 from tasks.lessons import CARD, read_set
 
-from . import learn_report, night, registry, unchanged
+from . import learn_report, night, registry, unchanged, watch
 from .lease import Lease
 from .nightly import held, judge, publish_watched, register, tonight, walk
 from .prune import remove_models, unbound_models
@@ -71,6 +71,7 @@ def _climbed(paths: Paths, params: Params, lease: Lease, began: float, *, approv
 def _note(paths: Paths, result: dict[str, Any]) -> None:
     """Write one line a run; `ragkeep models history` shows them."""
     append_row(paths.models / "history.jsonl", {"at": now(), **{k: v for k, v in result.items() if k != "tried"}})
+    watch.learned(paths, result)
 
 
 def _lessons(paths: Paths, params: Params, lease: Lease) -> dict[str, Any]:

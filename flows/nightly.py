@@ -24,7 +24,7 @@ from ragkeep.releases import champion, pointer, read_release
 from ragkeep.stores import open_store
 from ragkeep.types import Release
 
-from . import night, report
+from . import night, report, watch
 from .graph import StageFailed, refused_for_the_moment, reproduce, stages
 from .lease import Lease, hold
 from .publish import prune_versions, recover, switch, withdraw
@@ -151,6 +151,7 @@ def nightly(lease: Lease | None = None, force: bool = False) -> dict[str, Any]:
             result = tonight(paths, params, hold_, began=began, force=force)
         except Exception as error:  # a night that stops leaves a page and a line, too
             report.stopped(paths, error, began=began)
+            watch.failed(paths, params, error)
             raise
         note(paths, result)
         return result
@@ -162,8 +163,16 @@ def tonight(paths: Paths, params: Params, lease: Lease, *, began: float, force: 
     marks = fingerprint(paths, params)
     last = None if force else last_result(paths, params, marks)
     if last is not None:
-        return unchanged_result(paths, params, last, began)
+        return watched(paths, params, unchanged_result(paths, params, last, began))
+    watch.before_night(paths, params)
     return _night(paths, params, lease, marks=marks, began=began)
+
+
+def watched(paths: Paths, params: Params, result: dict[str, Any]) -> dict[str, Any]:
+    """Look at what is live on a night without news, and tell what is found. Raises EmbedderMoved."""
+    found = watch.look(paths, params)
+    watch.told(paths, params, result, found)
+    return result | {"monitor": watch.summary(found)}
 
 
 def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str], began: float) -> dict[str, Any]:
@@ -199,9 +208,12 @@ def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str],
     }
     if not passed:
         result["losses"] = [q for q in verdict.questions if q["delta"] < 0][:LOSSES]
-    page = report.write(paths, params, release, verdict, result=result, stats=stats, live=live)
+    found = watch.look(paths, params, fresh=False)
+    result["monitor"] = watch.summary(found)
+    page = report.write(paths, params, release, verdict, result=result, stats=stats, live=live, monitor=found)
     result["report"] = str(page)
     create_markdown_artifact(report.markdown(page), key="night", description="what the night found")
+    watch.told(paths, params, result, found)
     if passed:
         remember(paths, marks, result)
     return result

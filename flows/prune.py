@@ -2,8 +2,8 @@
 
 A release's `<number>.json` and the history stay for good. What stays besides: the indexes and the evidence of the
 champion, the release before it, a challenger on trial and the `index.keep` newest (the gate compares with the champion's
-evidence), the vectors of their embedders, the models they were published with, those that wait for a person and the
-newest of each learner, the last 60 pages, and in DVC's cache what dvc.lock names now.
+evidence), the vectors of their embedders, what watching remembers of them, the models they were published with, those
+that wait for a person and the newest of each learner, the last 60 pages, and in DVC's cache what dvc.lock names now.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def prune(paths: Paths, params: Params, *, dry_run: bool) -> dict[str, list[str]
         files = {
             "evidence": _evidence(paths, kept),
             "reports": _pages(paths),
+            "portraits": _portraits(paths, kept),
             "vectors": _vectors(paths, kept),
             "models": _models(paths, params, pending),
             "temporary": _leftovers(paths),
@@ -94,6 +95,12 @@ def _pages(paths: Paths) -> list[Path]:
     """All but the last pages, and the summary beside each."""
     old = sorted(paths.reports.glob("*.html"))[:-PAGES]
     return [path for page in old for path in (page, page.with_suffix(".md")) if path.exists()]
+
+
+def _portraits(paths: Paths, kept: list[Release]) -> list[Path]:
+    """What watching remembers of indexes that are neither kept nor the last night's."""
+    needed = {r.index.name for r in kept} | {(read_json(paths.data / "index.json") or {}).get("name")}
+    return sorted(p for p in paths.monitor.glob("*.npz") if not p.name.startswith("canary-") and p.stem not in needed)
 
 
 def _vectors(paths: Paths, kept: list[Release]) -> list[Path]:

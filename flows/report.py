@@ -52,6 +52,7 @@ def write(
     result: dict[str, Any],
     stats: dict[str, dict[str, Any]],
     live: Release | None,
+    monitor: dict[str, Any] | None = None,
 ) -> Path:
     """Write `<state>/reports/<time>.html` and `.md`; return the page's path."""
     evaluation = paths.data / "evaluation"
@@ -70,6 +71,7 @@ def write(
         release=asdict(release),
         live=asdict(live) if live else None,
         params_sha=blake3(paths.params.read_bytes()).hexdigest(16),
+        monitor=monitor,
         **_found(paths),
     )
     return _save(paths, night)

@@ -13,6 +13,7 @@ from ragkeep.releases import pointer
 from ragkeep.stores import open_store
 from ragkeep.types import Release
 
+from . import watch
 from .lease import hold
 from .unchanged import fingerprint, last_result, note, unchanged_result
 
@@ -41,13 +42,16 @@ def start(paths: Paths, params: Params, *, force: bool = False) -> dict[str, Any
     with hold(paths.state / "lease.sqlite") as lease:
         try:
             last = None if force else last_result(paths, params, fingerprint(paths, params))
+            found = watch.look(paths, params) if last is not None else None
         except Exception as error:
             from .report import stopped
 
             stopped(paths, error, began=began)
+            watch.failed(paths, params, error)
             raise
         if last is not None:
-            result = unchanged_result(paths, params, last, began)
+            result = unchanged_result(paths, params, last, began) | {"monitor": watch.summary(found)}
+            watch.told(paths, params, result, found)
             note(paths, result)
             return result
         prefect_settings(paths)
@@ -77,6 +81,6 @@ def move(paths: Paths, params: Params, action: str, *, expect: int | None = None
             raise ReleaseError(f"the champion is {now.number if now else 'none'} and not {expect}: look again")
         store = open_store(params.index, paths)
         recover(paths, lambda: store, lease=lease)
-        if action == "rollback":
-            return rollback(paths, store, lease=lease, **options)
-        return promote(paths, store, lease=lease, **options)
+        made = (rollback if action == "rollback" else promote)(paths, store, lease=lease, **options)
+        watch.moved(paths, params)
+        return made

@@ -15,6 +15,7 @@ from .cli_finetune import finetune_app
 from .cli_keys import keys_app
 from .cli_learn import simulate
 from .cli_models import learn, models_app
+from .cli_monitor import monitor
 from .cli_quarantine import quarantine_app
 from .cli_queue import queue_app
 from .cli_releases import explain, releases_app
@@ -310,6 +311,7 @@ def report(*, json: Json = False) -> None:
 
 app.command()(explain)
 app.command()(learn)
+app.command()(monitor)
 app.command()(simulate)
 
 

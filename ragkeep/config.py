@@ -343,6 +343,19 @@ class LearnParams:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertParams:
+    """Who is told of an alert: a webhook whose URL is in the environment variable `url`, or a command line.
+
+    Either gets the alert as JSON: as the body of a POST, or on stdin. Neither is waited for longer than `timeout_s`.
+    """
+
+    kind: Literal["webhook", "command"]
+    url: str = ""
+    command: tuple[str, ...] = ()
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class Params:
     """All of params.yaml."""
 
@@ -358,6 +371,7 @@ class Params:
     gate: GateParams = field(default_factory=GateParams)
     learn: LearnParams = LearnParams()
     serve: ServeParams = field(default_factory=ServeParams)
+    alerts: tuple[AlertParams, ...] = ()
 
 
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -559,6 +573,18 @@ def _check(params: Params, where: str) -> None:
         raise ConfigError(f"{where}: serve.{problem}")
     for metric, floor in params.gate.floors.items():
         _within(f"{where}: gate.floors.{metric}", floor, 0, 1)
+    for number, alert in enumerate(params.alerts):
+        _check_alert(alert, f"{where}: alerts[{number}]")
+
+
+def _check_alert(params: AlertParams, where: str) -> None:
+    _within(f"{where}.timeout_s", params.timeout_s, 0.1, 600)
+    if params.kind == "command" and (not params.command or params.url):
+        raise ConfigError(f"{where} needs a command as a list, as in [notify, --stdin], and no url")
+    if params.kind == "webhook" and (params.command or not re.fullmatch(r"[A-Z_][A-Z0-9_]*", params.url)):
+        raise ConfigError(  # not shown: it may be the URL itself, and that is a secret
+            f"{where}.url must be the name of an environment variable that holds the URL, as in ALERT_URL, and no command"
+        )
 
 
 def _check_generators(params: AnswerParams, where: str) -> None:
@@ -696,6 +722,11 @@ class Paths:
     def serving(self) -> Path:
         """API keys, budgets, and unless they are at AWS the documents' records and the queue."""
         return self.state / "serving.sqlite"
+
+    @property
+    def monitor(self) -> Path:
+        """What watching keeps: canary vectors, portraits of indexes, the last figures and their history."""
+        return self.state / "monitor"
 
     @property
     def reports(self) -> Path:

@@ -1,4 +1,4 @@
-"""What a night needs, checked one by one; `ragkeep doctor` prints it. Nothing here imports a heavy library."""
+"""What a night needs, checked one by one; `ragkeep doctor` prints it. Only the live embedder is really started."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def examine() -> list[Check]:
         ("disk", _disk),
         ("state folder", _writable),
         ("index", _index),
+        ("embedder", _embedder),
     ]
     return [_run(name, check, paths, params) for name, check in checks]
 
@@ -117,3 +118,22 @@ def _index(paths: Paths, params: Params) -> str:
             f"the index {release.index.name} of the live release is gone: `ragkeep nightly` builds it again"
         )
     return f"release {release.number} on {release.index.name}, {release.index.chunks:,} chunks"
+
+
+def _embedder(paths: Paths, params: Params) -> str:
+    from .releases import champion
+
+    release = champion(paths)
+    if release is None:
+        return "nothing published yet; watched from the first release on"
+    from . import canary
+    from .app import release_params
+    from .embedders import load_embedder
+
+    found = canary.check(load_embedder(release_params(params, release).embed, paths.cache), paths.monitor)
+    if found.state != "same":
+        raise RagkeepError(
+            f"{found.fingerprint} moved by a cosine distance of {found.distance:.4f} since {found.since}, "
+            f"{canary.MOVED} at most: put the model or library back, or run `ragkeep monitor --accept-embedder`"
+        )
+    return f"{found.fingerprint}, the same as on {found.since}"

@@ -13,6 +13,7 @@ RagkeepError
 │   └── ReceiptMismatch  the store does not hold what the receipt says was written
 ├── ValidationFailed     a critical expectation failed; the live index was left alone
 ├── CanaryFailed         a published release did not answer, and was taken back
+├── EmbedderMoved        an embedder makes other vectors than those its index holds, under the same fingerprint
 ├── LearnError           there is nothing sound to learn on, or what was learned does not fit any more
 ├── CannotJudge          scores are missing, not numbers, or of another index: exit code 2
 ├── Busy                 another process holds what only one may hold: the night's lease, the interaction log
@@ -94,6 +95,10 @@ class ValidationFailed(RagkeepError):
 
 class CanaryFailed(RagkeepError):
     """A published release did not answer, and was taken back."""
+
+
+class EmbedderMoved(RagkeepError):
+    """An embedder makes other vectors than those its index holds, under the same fingerprint."""
 
 
 class LearnError(RagkeepError):

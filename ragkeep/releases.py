@@ -16,6 +16,9 @@ from .errors import LeaseLost, ReleaseError
 from .files import append_row, read_json, write_json
 from .types import Fusion, IndexVersion, Release
 
+NOT_UP = "the server could not bring it up"
+"""How the reason of a rollback begins that no person asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pointer:

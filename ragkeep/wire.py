@@ -124,6 +124,12 @@ def ask(client: httpx.Client, call: Call) -> Any:
     return parsed(call, said)
 
 
+def send(call: Call) -> int:
+    """Send a request over a connection of its own; return the status. Raises ProviderAway, ProviderRefused."""
+    with client(call.timeout_s) as own:
+        return _asked(own, call, dict(call.headers))[0]
+
+
 def _asked(client: httpx.Client, call: Call, headers: dict[str, str]) -> tuple[int, httpx.Headers, bytes]:
     until = time.monotonic() + call.timeout_s
     said = bytearray()

@@ -54,6 +54,11 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     return {"index": version.name, "chunks": version.chunks, "left_out": len(inputs.left_out), **done}
 
 
+def batches_of(data: Path) -> Iterator[EmbeddedBatch]:
+    """Yield all that the version data/index.json names holds, again. Raises ReceiptMismatch."""
+    return _batches(_Inputs(data / "chunks", data / "vectors", _quarantined(data / "quarantine")))
+
+
 def _rows(inputs: _Inputs) -> dict[str, str]:
     """Return all the version shall hold: chunk id -> digest of every column a hit can show and of the vector."""
     rows: dict[str, str] = {}

@@ -44,17 +44,19 @@ def recall(store: VectorStore, index: str, asked: Sequence[Probe], batches: Iter
 
     `batches` is all the version holds. 1.0 where there is nothing to find.
     """
-    if not asked:
-        return 1.0
-    best = _nearest(asked, batches)
+    return share_found(store, index, asked, nearest(asked, batches)) if asked else 1.0
+
+
+def share_found(store: VectorStore, index: str, asked: Sequence[Probe], best: Vectors) -> float:
+    """Return the share that the store finds of what `nearest` says there is, shape (n, DEPTH)."""
     found = 0
     for probe, scores in zip(asked, best, strict=True):
         query = Query("", vector=probe.vector, k=DEPTH, mode="vector", workspace=probe.workspace)
         found += sum(hit.score >= scores.min() - _TIE for hit in store.search(index, query))
-    return found / max(1, int(np.isfinite(best).sum()))
+    return float(found) / max(1, int(np.isfinite(best).sum()))
 
 
-def _nearest(asked: Sequence[Probe], batches: Iterable[EmbeddedBatch]) -> Vectors:
+def nearest(asked: Sequence[Probe], batches: Iterable[EmbeddedBatch]) -> Vectors:
     """Return the best cosines of each question, shape (n, DEPTH); -inf where the workspace has no more rows."""
     questions = np.stack([probe.vector for probe in asked])
     walls = np.array([probe.workspace for probe in asked])

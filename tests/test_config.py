@@ -112,12 +112,32 @@ def test_every_number_has_bounds_and_its_default_lies_within() -> None:
     numbers = {
         f"{section.name}.{f.name}": getattr(getattr(params, section.name), f.name)
         for section in fields(Params)
-        if section.name not in ("sources", "chunk", "serve")
+        if section.name not in ("sources", "chunk", "serve", "alerts")
         for f in fields(getattr(params, section.name))
         if str(f.type).startswith(("int", "float"))
     }
     assert numbers.keys() == BOUNDS.keys()
     assert all(isinstance(v, str | None) or BOUNDS[k][0] <= v <= BOUNDS[k][1] for k, v in numbers.items())
+
+
+@pytest.mark.parametrize(
+    ("alert", "said"),
+    [
+        ("{kind: mail}", "must be one of 'webhook', 'command'"),
+        ("{kind: webhook}", "name of an environment variable"),
+        ("{kind: webhook, url: 'https://hooks.example/s3cret'}", "name of an environment variable"),
+        ("{kind: webhook, url: ALERT_URL, command: [x]}", "and no command"),
+        ("{kind: command, command: []}", "needs a command as a list"),
+        ("{kind: command, command: 'mail me'}", "must be a list"),
+        ("{kind: command, command: [x], timeout_s: 0}", "between 0.1 and 600"),
+    ],
+)
+def test_an_alert_that_could_not_be_told_is_refused_and_no_url_is_shown(tmp_path: Path, alert: str, said: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"sources: [{{name: docs, path: docs}}]\nalerts: [{alert}]\n")
+    with pytest.raises(ConfigError, match=said) as refused:
+        load_params(path)
+    assert "s3cret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["[1, 2", "just words", "", "- a\n- b\n", "\x00"])

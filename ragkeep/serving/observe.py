@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client import disable_created_metrics as _no_created_metrics
@@ -16,6 +18,8 @@ from ..types import Answer
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+PARTS = ("embedder", "recall", "questions", "documents", "feedback")
+"""What a look at the live release has, as tasks/monitor.py names it."""
 _no_created_metrics()  # type: ignore[no-untyped-call] # a second series for every counter, which nobody reads
 
 
@@ -60,6 +64,9 @@ class Observer:
         self.rejected = gauge("release_rejected", "1 while the newest release does not come up")
         self.queue = gauge("queue_depth", "Documents that wait, or failed for good", "state")
         self.live = gauge("live_chunks", "Chunks uploaded since the index was built")
+        self.watched = gauge("monitor", "What the last look at the live release measured", "figure")
+        self.alarms = gauge("monitor_alarm", "1 while the last look at this part raises an alarm", "part")
+        self.looked = gauge("monitor_time_seconds", "When the live release was last looked at, Unix time; 0 for never")
         self.mlflow = counter("mlflow_traces", "Traces for MLflow: sent, dropped", "outcome")
         self.trial = counter(
             "trial_answers", "Answers of a trial: champion, challenger, interleaved, shadowed; fallback, dropped, failed",
@@ -123,6 +130,15 @@ class Observer:
         """Count a request; `route` is a template, never the path itself."""
         self.requests.labels(route, method if method in METHODS else "other", str(status)).inc()
         self.seconds.labels(route).observe(took_s)
+
+    def saw(self, found: Mapping[str, Any]) -> None:
+        """Show what the last look found: its figures, and which parts raise an alarm."""
+        self.watched.clear()  # what cannot be told any more has no value
+        for name, value in found["figures"].items():
+            self.watched.labels(name).set(value)
+        for part in PARTS:
+            self.alarms.labels(part).set(part in found["alarms"])
+        self.looked.set(datetime.fromisoformat(found["at"]).timestamp())
 
     def text(self) -> bytes:
         """All metrics as Prometheus reads them."""

@@ -145,6 +145,25 @@ def _nights(server: Server) -> list[dict[str, Any]]:
     return read_rows(server.paths.state / "nights.jsonl")[:-101:-1]
 
 
+@router.get("/ops/monitor")
+async def watching(request: Request, who: Watcher) -> dict[str, Any]:  # noqa: ARG001 - declares who may
+    """Tell how the live release does: what the last look found, the looks before it, and the alerts that are open."""
+    return await asyncio.to_thread(_watching, at(request))
+
+
+def _watching(server: Server) -> dict[str, Any]:
+    paths = server.paths
+    alerts = {
+        name: row for name, row in (read_json(paths.state / "alerts.json") or {}).items() if row["state"] == "firing"
+    }
+    keys = ("alert", "severity", "summary", "action", "since")
+    return {
+        "last": read_json(paths.monitor / "last.json"),
+        "history": read_rows(paths.monitor / "history.jsonl")[-90:],
+        "alerts": [{key: row[key] for key in keys} for _, row in sorted(alerts.items())],
+    }
+
+
 @router.get("/ops/quarantine")
 async def quarantine(
     request: Request,

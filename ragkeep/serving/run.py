@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from .. import __version__, tracing
 from ..config import Params, Paths
 from ..errors import ConfigError, RagkeepError
-from ..releases import last_pointer
+from ..releases import NOT_UP, last_pointer
 from ..types import Release
 from .app import create_app
 from .connections import JSON_BYTES, PatientProtocol
@@ -123,5 +123,5 @@ class Rejecting:
             return
         if now.previous is None:
             raise RagkeepError(f"release {release.number} does not come up, and there is none before it: {reason}")
-        why = f"the server could not bring it up: {reason}"[:500]
+        why = f"{NOT_UP}: {reason}"[:500]
         await move(self._paths, "rollback", reason=why, expect=release.number)

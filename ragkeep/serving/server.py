@@ -20,7 +20,7 @@ from ..catalogs import open_catalog
 from ..config import Params, Paths
 from ..database import Database
 from ..errors import ConfigError, Forbidden, NotFound, RagkeepError, ReleaseError, TooMany
-from ..files import read_rows
+from ..files import read_json, read_rows
 from ..interactions import InteractionLog, impressions, read
 from ..learned import LEDGER
 from ..limits import RateLimits
@@ -241,6 +241,9 @@ class Server:
         """Read what is measured only when it is asked for."""
         self.observer.logging.set(float(self.chat.log.healthy))
         self.observer.rejected.set(float(self.champion.rejected is not None))
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a damaged file
+            if found := read_json(self.paths.monitor / "last.json"):
+                self.observer.saw(found)
 
     def health(self) -> dict[str, Any]:
         """What works and what does not: ok, degraded (answers are given all the same) or down (none are)."""

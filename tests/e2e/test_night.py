@@ -18,6 +18,7 @@ def test_the_first_night_publishes_a_measured_release(first_night: Project) -> N
     assert result["chunks"]["total"] == result["chunks"]["embedded"] >= 11
     assert result["scores"]["ndcg_at_10"] > 0.3
     assert Path(result["report"]).read_text().count("<html") == 1
+    assert (result["monitor"]["recall_at_10"], result["monitor"]["alarms"]) == (1.0, [])
 
 
 def test_the_release_answers_with_lines_that_exist(first_night: Project) -> None:

@@ -102,6 +102,23 @@ def trend() -> list[dict[str, Any]]:
     return [{"release": n, "value": mean, "ci": [mean - 0.04, mean + 0.04]} for n, mean in enumerate(means, 1)]
 
 
+def watched() -> dict[str, Any]:
+    """A look with an alarm, one part that cannot be told, and two releases."""
+    shares = {"abstained": [0.08, 0.07, 0.09], "down": [0.02, 0.01, 0.03], "clicked": None}
+    drift = {"auc": 0.81, "p": 0.0, "psi": {"length": 0.02, "source": None}, "reasons": ["told apart from before"]}
+    return {
+        "at": "2026-11-21T02:10:00Z", "release": "12", "alarms": ["questions"],
+        "embedder": {"alarm": False, "distance": 0.0, "since": "2026-10-01", "fingerprint": "minilm-53aa5117"},
+        "recall": {"alarm": False, "value": 0.998, "floor": 0.95, "asked": 50},
+        "questions": {"alarm": True, **drift, "far": [0.2, 0.16, 0.24], "now": 400, "before": 400},
+        "documents": {"alarm": None, "why": "there is no earlier index to hold it against"},
+        "feedback": {
+            "alarm": False, "before": "11", "difference": {"down": [0.01, -0.01, 0.03], "clicked": None},
+            "rows": [{"release": str(n), "answers": 2100, "simulated": 12 - n, **shares} for n in (12, 11)],
+        },
+    }  # fmt: skip
+
+
 def stages() -> dict[str, dict[str, Any]]:
     ran = {name: {"seconds": wall, "cpu_seconds": cpu, **stats} for name, wall, cpu, stats in STAGES}
     return {**ran, "validate_chunks": {"skipped": True, "seconds": 0.0}}
@@ -131,6 +148,7 @@ def example(seed: int = 7) -> NightReport:
         },
         validation={"documents": {"expectations": expected}},
         stages=stages(),
+        monitor=watched(),
         release=RELEASE,
         live={"number": 11},
         params_sha="0beec7b5ea3f0fdbc95d0dd47f3c5bc2",

@@ -130,6 +130,16 @@ def test_a_worst_answer_shows_what_it_was_made_from() -> None:
     assert "<blockquote>def dedent(text): remove the margin</blockquote>" in text
 
 
+def test_what_is_watched_says_what_is_well_what_not_and_what_cannot_be_told() -> None:
+    text = render_report(example())
+    section = text[text.index('<section id="watching"') : text.index('<section id="timings"')]
+    assert [section.count(mark) for mark in ("✓ well", "✗ alarm", "cannot tell")] == [3, 1, 1]
+    assert "told apart from before: told apart with AUC 0.810" in section
+    assert "voted down +0.010 [−0.010, +0.030] against release 11" in section
+    assert "there is no earlier index" in section
+    assert "1 of these answers were asked for by" in section
+
+
 def test_labels_that_point_nowhere_are_named() -> None:
     rows = [
         {"id": "stdlib-001", "labels": ["json.gone"], "miss": True},

@@ -115,6 +115,15 @@ def test_a_promotion_that_was_killed_is_finished_first(paths: Paths, registered:
     assert (at.number, open_store(PARAMS.index, paths).live("docs")) == (3, "docs-3")
 
 
+def test_portraits_stay_as_long_as_their_index_and_canaries_for_good(paths: Paths) -> None:
+    names = ["docs-1", "docs-2", "docs-3", "docs-tonight", "canary-ab"]
+    paths.monitor.mkdir()
+    for name in names:
+        (paths.monitor / f"{name}.npz").touch()
+    write_json(paths.data / "index.json", {"name": "docs-tonight"})
+    assert [Path(p).stem for p in prune(paths, PARAMS, dry_run=True)["portraits"]] == ["docs-3"]
+
+
 def test_old_pages_go_with_their_summaries(paths: Paths) -> None:
     paths.reports.mkdir()
     for n in range(62):

@@ -49,6 +49,7 @@ LEAST: dict[tuple[str, str], tuple[str, str, str]] = {
     ("GET", "/v1/ops/history"): ("ops", "reader", "ops"),
     ("GET", "/v1/ops/trial"): ("ops", "reader", "ops"),
     ("GET", "/v1/ops/nights"): ("ops", "reader", "ops"),
+    ("GET", "/v1/ops/monitor"): ("ops", "reader", "ops"),
     ("GET", "/v1/ops/quarantine"): ("ops", "reader", "ops"),
     ("GET", "/v1/ops/metrics"): ("ops", "reader", "ops"),
     ("POST", "/v1/ops/rollback"): ("ops", "admin", "ops"),

@@ -246,7 +246,34 @@ def operations() -> dict[str, dict[str, Any]]:
         "reason": "not worse on any score",
     }
     row = {"reason": "no text", "detail": "12 pages, none with a text layer", "at": TODAY.isoformat()}
+    share = [0.05, 0.04, 0.061]
+    votes = {"answers": 2100, "abstained": [0.08, 0.07, 0.09], "down": share, "clicked": [0.31, 0.29, 0.33]}
+    figures = {"recall_at_10": 0.998, "questions_auc": 0.53, "documents_auc": 0.51, "questions_far": 0.06, "down": 0.05}
+    looked = {
+        "at": TODAY.isoformat(),
+        "release": "12",
+        "embedder": {"alarm": False, "state": "same", "distance": 0.0, "since": TODAY.isoformat(), "fingerprint": "m"},
+        "recall": {"alarm": False, "value": 0.998, "floor": 0.95, "asked": 50},
+        "questions": {"alarm": True, "reasons": ["told apart from before"], "auc": 0.81, "p": 1e-9, "now": 400},
+        "documents": {"alarm": None, "why": "there is no earlier index to hold it against"},
+        "feedback": {
+            "alarm": False, "before": "11", "difference": {"down": [0.01, -0.01, 0.03]},
+            "rows": [{"release": str(n), **votes} for n in (12, 11)],
+        },
+    }  # fmt: skip
+    watching = {
+        "last": looked,
+        "history": [
+            {"at": (TODAY - timedelta(days=20 - d)).isoformat(), **{k: v - d / 1000 for k, v in figures.items()}}
+            for d in range(20)
+        ],
+        "alerts": [
+            {"alert": "questions", "severity": "warning", "summary": "questions are other ones than before",
+             "action": "See docs/monitoring.md.", "since": TODAY.isoformat()},
+        ],
+    }  # fmt: skip
     return {
+        "monitor": watching,
         "releases": {"champion": "12", "previous": "11", "releases": [release(n) for n in range(1, 13)]},
         "history": {"events": [event]},
         "nights": {"nights": nights},

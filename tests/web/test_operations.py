@@ -66,6 +66,17 @@ def test_nights_and_quarantine_are_listed(page: Page) -> None:
     expect(page.get_by_text("s3://docs/scans/2.pdf")).to_be_visible()
 
 
+def test_what_is_watched_shows_alerts_figures_and_their_course(page: Page) -> None:
+    open_tab(page, "Monitoring")
+    expect(page.get_by_text("questions are other ones than before")).to_be_visible()
+    rows = page.get_by_role("region", name="Last look")
+    expect(rows.get_by_role("row", name="Recall of the index")).to_contain_text("well")
+    expect(rows.get_by_role("row", name="Questions")).to_contain_text("told apart from before, auc 0.810")
+    expect(rows.get_by_role("row", name="Documents")).to_contain_text("cannot tell")
+    expect(page.locator(".chart svg")).to_have_count(4)
+    expect(page.get_by_role("region", name="Releases by what people did").get_by_role("row")).to_have_count(3)
+
+
 def test_traffic_has_charts_and_the_same_values_as_tables(page: Page) -> None:
     open_tab(page, "Traffic and cost")
     expect(page.locator(".chart svg")).to_have_count(4)
@@ -93,8 +104,10 @@ def test_empty_operations_say_the_next_step(page: Page, server: Standin) -> None
     server.state.ops |= {
         "releases": {"champion": None, "previous": None, "releases": []}, "history": {"events": []},
         "nights": {"nights": []}, "quarantine": {"rows": [], "total": 0}, "metrics": {"series": {}},
+        "monitor": {"last": None, "history": [], "alerts": []},
     }  # fmt: skip
     said = {"Releases": "ragkeep nightly", "Nights": "No night was run yet", "Quarantine": "Nothing in quarantine"}
+    said["Monitoring"] = "ragkeep monitor"
     for tab, words in {**said, "Traffic and cost": "Ask a question, or choose a longer time"}.items():
         open_tab(page, tab)
         expect(page.get_by_text(words)).to_be_visible()

@@ -170,6 +170,16 @@ export type Night = {
   reasons?: string[];
   error?: string;
 };
+type Looking = { alarm: boolean | null; why?: string; reasons?: string[]; [figure: string]: unknown };
+export type Votes = { release: string; answers: number; abstained: number[] | null; down: number[] | null; clicked: number[] | null };
+export type Looked = Record<"embedder" | "recall" | "questions" | "documents", Looking> & { feedback: Looking & { rows?: Votes[] } };
+export type Watched = Looked & { at: string; release: string };
+export type OpenAlert = { alert: string; severity: string; summary: string; action: string; since: string };
+export type Watching = {
+  last: Watched | null;
+  history: ({ at: string } & Record<string, unknown>)[];
+  alerts: OpenAlert[];
+};
 export type Quarantined = { uri: string; reason: string; detail?: string | null; at?: string };
 export type Point = [at: string | number, value: number | null];
 export type Metrics = { series: Record<string, Point[]> };

@@ -5,10 +5,12 @@ import { NightsView } from "./NightsView";
 import { QuarantineView } from "./QuarantineView";
 import { ReleasesView } from "./ReleasesView";
 import { TrafficView } from "./TrafficView";
+import { WatchView } from "./WatchView";
 
 const TABS = {
   releases: ["Releases", ReleasesView],
   nights: ["Nights", NightsView],
+  monitor: ["Monitoring", WatchView],
   traffic: ["Traffic and cost", TrafficView],
   quarantine: ["Quarantine", QuarantineView],
   keys: ["API keys", KeysView],
