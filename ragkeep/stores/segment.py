@@ -97,9 +97,9 @@ class Segment:
         return [Hit(self._chunk(int(row)), float(score)) for row, score in zip(rows, scores, strict=True)]
 
     def _fused(self, query: Query, allowed: Mask | None) -> list[Hit]:
-        rows, *both = self._legs(query, allowed)
-        scores = fuse_scores(*both, query.fusion)
-        legs = Legs((), *both)  # the ids are read with the chunks
+        rows, vector, keyword = self._legs(query, allowed)
+        scores = fuse_scores(vector, keyword, query.fusion)
+        legs = Legs((), vector, keyword)  # the ids are read with the chunks
         return [legs.hit(self._chunk(int(rows[at])), float(scores[at]), at) for at in map(int, ranking(scores, query.k))]
 
     def legs(self, query: Query) -> Legs:
