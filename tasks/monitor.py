@@ -144,7 +144,7 @@ def _embedder(embedder: Embedder, paths: Paths) -> dict[str, Any]:
 def _recall(store: VectorStore, release: Release, portrait: Portrait | None) -> dict[str, Any]:
     """Ask the live index for what an exact search found in it when it was built."""
     if portrait is None:
-        return _unknown("the index was built before watching began: the next that a night builds is probed")
+        return _unknown("no night has looked at this index yet: the next one does, where data/ is still of it")
     began, found, asked = time.monotonic(), 0.0, 0
     for row, probe in enumerate(portrait.asked):
         found += share_found(store, release.index.name, [probe], portrait.best[row : row + 1])

@@ -85,9 +85,9 @@ def test_the_portrait_outlives_the_data_it_was_drawn_from(paths: Paths) -> None:
 
 
 def test_an_index_from_before_watching_says_so(paths: Paths) -> None:
-    assert "before watching began" in monitor.look(paths, HASHED, draw=False)["recall"]["why"]
+    assert "no night has looked at this index" in monitor.look(paths, HASHED, draw=False)["recall"]["why"]
     shutil.rmtree(paths.data)
-    assert "before watching began" in monitor.look(paths, HASHED)["recall"]["why"]
+    assert "no night has looked at this index" in monitor.look(paths, HASHED)["recall"]["why"]
 
 
 def test_one_part_that_fails_costs_no_other(paths: Paths) -> None:
