@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,12 @@ def test_all_of_a_folder_is_durable_before_its_name_is(tmp_path: Path, monkeypat
     for name in ("fsync_file", "fsync_dir"):
         monkeypatch.setattr(files, name, lambda path, name=name: done.append(f"{name} {path.name}"))
     real = Path.rename
-    monkeypatch.setattr(Path, "rename", lambda old, new: (done.append(f"rename {old.name}"), real(old, new))[1])
+
+    def rename(old: Path, new: Path) -> Path:
+        done.append(f"rename {old.name}")
+        return real(old, new)
+
+    monkeypatch.setattr(Path, "rename", rename)
     with replacing_folder(tmp_path / "f") as new:
         (new / "inner").mkdir()
         (new / "inner" / "weights").touch()
@@ -82,11 +88,16 @@ def test_all_of_a_folder_is_durable_before_its_name_is(tmp_path: Path, monkeypat
                     f"fsync_dir {tmp_path.name}"]  # fmt: skip
 
 
+def fill_and_die(folder: Path, at: int) -> None:
+    count_and_kill(at)
+    fill(folder, "new")
+
+
 def test_killed_anywhere_a_folder_is_old_or_new_and_made_again(tmp_path: Path) -> None:
     ended = []
     for at in range(1, 14):
         fill(tmp_path / "f", "old")
-        ended.append(in_a_fork(lambda at=at: (count_and_kill(at), fill(tmp_path / "f", "new"))))
+        ended.append(in_a_fork(partial(fill_and_die, tmp_path / "f", at)))
         left = tmp_path / "f" / "inner" / "weights"
         assert not left.exists() or left.read_text() == ("old" if at < 9 else "new")
         fill(tmp_path / "f", "again")

@@ -20,7 +20,8 @@ from blake3 import blake3
 from prefect import Task
 
 from evaluation.scores import QuestionScore, estimates, write_report
-from flows import learn, nightly, registry
+from flows import learn, nightly, registry, report
+from flows import night as nights
 from ragkeep.config import Params, Paths, load_params
 from ragkeep.embedders import MODELS, load_embedder, query_fingerprint
 from ragkeep.embedders.two_towers import CARD
@@ -41,7 +42,7 @@ from tests.tasks.nights import put_chunks, put_documents
 ROOT = Path(__file__).parents[2]
 WALKED = ("scan", "evaluate", "trainset", "learn")
 GAIN = {"base": 0.5, "new": 0.6, "delta": 0.1, "ci": [0.05, 0.15], "n": 100}
-Did = Callable[[Paths, Params], None]
+Did = Callable[[Paths, Params], object]
 
 
 def project(root: Path, first: Callable[[Paths], object] | None = None) -> Paths:
@@ -67,7 +68,7 @@ def project(root: Path, first: Callable[[Paths], object] | None = None) -> Paths
     return paths
 
 
-ABOUT = {"workspace": "default", "session": "s"}
+ABOUT: dict[str, Any] = {"workspace": "default", "session": "s"}
 
 
 def build(paths: Paths) -> None:
@@ -118,7 +119,9 @@ def ladder(paths: Paths, params: Params) -> None:
     parts = [] if tonight(paths.data) else found(paths)
     gain = {"overall": {"ndcg_at_10": GAIN}, "slices": {}, "weights": {"base": 0.5, "new": 0.6}} if parts else None
     names = ("query-tower", "fusion")
-    tried = [{"learner": n, "kept": bool(parts), "reasons": [], "gain": gain, "card": {}} for n in names]
+    tried: list[dict[str, Any]] = [
+        {"learner": n, "kept": bool(parts), "reasons": [], "gain": gain, "card": {}} for n in names
+    ]
     write_json(paths.data / "learned.json", {
         "trainset": content_id("lessons"), "lessons": {"train": 2, "select": 0, "report": 0}, "simulated": False,
         "tried": tried, "parts": rows_of(parts), "gain": gain, "reasons": [] if parts else ["nothing gained"],
@@ -169,7 +172,7 @@ def plain(**instead: Did) -> Iterator[None]:
         for module in (nightly, learn):
             patch.setattr(module, "create_table_artifact", _nothing)
         patch.setattr(nightly, "create_markdown_artifact", _nothing)
-        patch.setattr(nightly.report, "write", _page)
+        patch.setattr(report, "write", _page)
         patch.setattr(nightly, "stages", lambda root, upto: WALKED[: WALKED.index(upto) + 1])
         patch.setattr(nightly, "reproduce", made.reproduce)
         yield
@@ -225,7 +228,7 @@ def wrong(paths: Paths) -> list[str]:
         said.append("data/ is not the champion's")
     if read_json(paths.data / "evaluation" / "fusion.json")["weight"] != live.fusion.weight:
         said.append("the figures in data/ are not the champion's")
-    if nightly.night.candidate(paths, params).sha != live.sha:
+    if nights.candidate(paths, params).sha != live.sha:
         said.append("the next night would publish another release")
     return said
 
@@ -243,7 +246,7 @@ def broken(paths: Paths) -> list[str]:
             )
         if not part.version:
             said.append(f"{part.folder} is visible and has no number")
-    nightly.night.canary(paths, load_params(paths.params))
+    nights.canary(paths, load_params(paths.params))
     return said
 
 
