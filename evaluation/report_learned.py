@@ -9,6 +9,7 @@ from typing import Any
 
 from .page import STYLE, Html, esc, fold, join, note, number, seconds, table
 
+_WORDS = "entries"
 HEADS = {
     "promoted": ("good", "✓", "Learned, proven, live"),
     "waits": ("", "•", "Learned and proven; waits for a person"),
@@ -77,12 +78,21 @@ def _tried(tried: list[dict[str, Any]]) -> Html:
     cards = [
         fold(f"{one['learner']}: how", Html(f"<pre>{esc(_card(one['card']))}</pre>")) for one in tried if one.get("card")
     ]
+    words = [fold("glossary: what stands for what", _words(one)) for one in tried if (one.get("card") or {}).get(_WORDS)]
     heads = ("learner", "", "points on the lessons for selection", "CPU", "why")
-    return join(table(heads, rows, caption="The ladder", numeric=(2, 3)), *cards)
+    return join(table(heads, rows, caption="The ladder", numeric=(2, 3)), *words, *cards)
+
+
+def _words(tried: dict[str, Any]) -> Html:
+    """The entries of a glossary, kept or not: this is a learner whose model can be read."""
+    names = ("word", "means", "lessons", "found", "strength")
+    rows = [tuple(entry[name] for name in names) for entry in tried["card"][_WORDS]]
+    heads = ("people say", "documents say", "lessons with it", "answers with the meaning", "log-likelihood ratio")
+    return table(heads, rows, caption="Strongest first", numeric=(2, 3, 4))
 
 
 def _card(card: dict[str, Any]) -> str:
-    return "\n".join(f"{key}: {value}" for key, value in sorted(card.items()))
+    return "\n".join(f"{key}: {value}" for key, value in sorted(card.items()) if key != _WORDS)
 
 
 def _lessons(found: dict[str, Any]) -> Html:

@@ -120,6 +120,8 @@ def test_a_glossary_that_gained_is_what_the_next_rung_builds_on(tonight: Paths) 
     learned = part.retrieve["glossary"]
     assert {word: learned.get(word) for word in JARGON.values()} == {word: thing for thing, word in JARGON.items()}
     assert found["gain"]["overall"]["ndcg_at_10"]["ci"][0] > 0.05
+    page = render_learned(found, {"verdict": "promoted", "reasons": []}, title="t", at="2026-01-01T00:00")
+    assert '<th scope="row">zorbl</th><td>pump</td>' in page
 
 
 def test_its_page_says_what_and_that_it_was_simulated(found: dict[str, Any]) -> None:
