@@ -43,6 +43,9 @@ def configure(stream: IO[str] | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
+    for own in ("uvicorn", "fastapi"):  # Prefect, once imported, has them write by handlers of its own
+        logging.getLogger(own).handlers[:] = []
+        logging.getLogger(own).propagate = True
     for talkative in ("httpx", "httpx2", "botocore"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
 

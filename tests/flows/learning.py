@@ -123,8 +123,9 @@ def ladder(paths: Paths, params: Params) -> None:
         {"learner": n, "kept": bool(parts), "reasons": [], "gain": gain, "card": {}} for n in names
     ]
     write_json(paths.data / "learned.json", {
-        "trainset": content_id("lessons"), "lessons": {"train": 2, "select": 0, "report": 0}, "simulated": False, "synthetic": 0,
-        "tried": tried, "parts": rows_of(parts), "gain": gain, "reasons": [] if parts else ["nothing gained"],
+        "trainset": content_id("lessons"), "lessons": {"train": 2, "select": 0, "report": 0},
+        "simulated": False, "synthetic": 0, "tried": tried, "parts": rows_of(parts), "gain": gain,
+        "reasons": [] if parts else ["nothing gained"],
     })  # fmt: skip
 
 
