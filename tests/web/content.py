@@ -302,6 +302,8 @@ def explained(answer_id: str) -> dict[str, Any]:
         "at": TODAY.isoformat(),
         "question": "And from a file?",
         "rewritten": "How do I parse JSON? And from a file?",
+        "glossary": ["jayson=JSON"],
+        "second_look": {"by": "features", "depth": 20, "model": "reranker/3"},
         "model": MODELS[0],
         "route": "code",
         "release": "12",

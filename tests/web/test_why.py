@@ -36,6 +36,8 @@ def test_an_answer_says_why_it_is_so(page: Page) -> None:
     for said in ("12, of Nov 21, 2026", "docs-0012 (lancedb, 61,240 chunks)", "all-MiniLM-L6-v2", "$0.00213"):
         expect(why).to_contain_text(said)
     expect(why).to_contain_text("code, convex fusion, 85 % meaning and 15 % words")
+    expect(why).to_contain_text("jayson → JSON")
+    expect(why).to_contain_text("reranker/3")
     why.get_by_label("Copy trace id").click()
     assert page.evaluate("navigator.clipboard.readText()") == "4bf92f3577b34da6a3ce929d0e0e4736"
 

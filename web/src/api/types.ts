@@ -58,6 +58,8 @@ export type Explained = {
   completion_tokens: number;
   cost_usd: number;
   timings_ms: Record<string, number>;
+  glossary?: string[];
+  second_look?: { by: string; model?: string } | null;
   release_details?: {
     sha: string;
     created_at: string;

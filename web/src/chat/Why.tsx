@@ -44,11 +44,13 @@ function Explanation({ data }: { data: Explained }) {
           facts={[
             ["Asked", momentOf(data.at)],
             ["Searched for", searched],
+            ["In the documents' words", data.glossary?.map((entry) => entry.replace("=", " → ")).join(", ")],
             ["Route", data.route && `${data.route}${release ? `, ${mix(release.fusion, data.route)}` : ""}`],
             ["Release", data.release && releaseOf(data)],
             ["It came in as", release?.reason],
             ["Index", release ? `${data.index} (${release.index.store}, ${plural(release.index.chunks, "chunk")})` : data.index],
             ["Embedder", data.embedder],
+            ["Second look", data.second_look?.model ?? data.second_look?.by],
             ["Model", data.model],
             ["Prompt", data.prompt && <Id key="prompt" text={data.prompt} label="Copy the prompt's hash" />],
             ["Code", release?.git_sha && <Id key="code" text={release.git_sha} label="Copy the commit" />],
