@@ -2,7 +2,8 @@
 
     uv run python -m benchmarks.learning.no_harm --json [--set DIR] [--seeds 20]
 
-Three candidates a seed. `shuffled`: the query tower taught 400 lessons whose answers were dealt to other questions.
+Four candidates a seed. `shuffled`: the query tower taught 400 lessons whose answers were dealt to other questions.
+`words`: the glossary taught all of a log of 3,000 impressions, dealt so; where it finds no entry there is no candidate.
 `adapter`: a linear map of question vectors, fitted to the training questions without anything that holds it, a learner
 this project does not have. `noisy`: the fusion weight from a log with 40 % of the clicks wrong, which may be promoted,
 but not with a loss on unseen documents.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from evaluation.gain import Verdict, verdict
+from ragkeep.glossary import Glossary
 from ragkeep.types import Vectors
-from tasks.learners import fusion, query_tower
+from tasks.learners import NothingToLearn, fusion, glossary, query_tower
 from tasks.lessons import Lesson, TrainingSet
 
 from .common import KEPT, Bench, Sides, measure, run, silent
@@ -32,11 +34,11 @@ LESSONS = 400
 
 def experiment(bench: Bench, seeds: range) -> dict[str, Any]:
     """Count promotions of each kind, and the worst change on unseen documents among those promoted."""
-    found: dict[str, list[tuple[Verdict, Sides]]] = {"shuffled": [], "adapter": [], "noisy": []}
+    found: dict[str, list[tuple[Verdict, Sides]]] = {name: [] for name in CANDIDATES}
     for seed in seeds:
-        for name, made in (("shuffled", _shuffled), ("adapter", _adapter), ("noisy", _noisy)):
-            sides = made(bench, seed)
-            found[name].append((verdict(sides.gain), sides))
+        for name, made in CANDIDATES.items():
+            if (sides := made(bench, seed)) is not None:
+                found[name].append((verdict(sides.gain), sides))
     return {name: _counted(of) for name, of in found.items()}
 
 
@@ -56,12 +58,28 @@ def _change(sides: Sides, name: str) -> float:
     return round(100 * cut["ndcg_at_10"].delta, 2) if cut else 0.0
 
 
-def _shuffled(bench: Bench, seed: int) -> Sides:
-    lessons = bench.clicks(LESSONS * 2, 0.0, seed)
-    train = lessons.of("train")[:LESSONS]
+def _dealt(bench: Bench, impressions: int, most: int, seed: int) -> TrainingSet:
+    """A log whose answers were dealt to other questions."""
+    lessons = bench.clicks(impressions, 0.0, seed)
+    train = lessons.of("train")[:most]
     dealt = np.random.default_rng((seed, 3)).permutation(len(train)).tolist()
     wrong = [replace(one, gains=train[n].gains) for one, n in zip(train, dealt, strict=True)]
-    given = TrainingSet((*wrong, *lessons.of("select")), lessons.texts, {"sha": f"shuffled-{seed}"})
+    return TrainingSet((*wrong, *lessons.of("select")), lessons.texts, {"sha": f"shuffled-{seed}"})
+
+
+def _words(bench: Bench, seed: int) -> Sides | None:
+    given = _dealt(bench, 3000, 3000, seed)
+    try:
+        made = glossary.learn(given, bench.base, KEPT, seed=seed, tick=silent)
+    except NothingToLearn:
+        return None
+    put, asked = Glossary(made.retrieve["glossary"]).apply, [*given.of("select"), *bench.report]
+    legs = bench.legs([replace(one, question=put(one.question)) for one in asked])
+    return measure(bench.report, given.of("select"), bench.legs(asked), legs)
+
+
+def _shuffled(bench: Bench, seed: int) -> Sides:
+    given = _dealt(bench, LESSONS * 2, LESSONS, seed)
     folder = Path(tempfile.mkdtemp(dir=KEPT))
     try:
         return both_ways(bench, given, query_tower.learn(given, bench.base, folder, seed=seed, tick=silent))[1]
@@ -104,6 +122,11 @@ def _noisy(bench: Bench, seed: int) -> Sides:
     rows: list[Lesson] = bench.report
     legs = bench.legs(rows)
     return measure(rows, [], legs, legs, weights=(0.6, weight))
+
+
+CANDIDATES: dict[str, Callable[[Bench, int], Sides | None]] = {
+    "words": _words, "shuffled": _shuffled, "adapter": _adapter, "noisy": _noisy,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     uv run python -m benchmarks.learning.poison --json [--set DIR+jargon] [--seeds 3]
 
 A share of the lessons comes from three accounts that name the same target document. This is after the training set's
-own walls have let them through (caps for each user, agreement of several): what is left is the learner's cap for each
-document.
+own walls have let them through (caps for each user, agreement of several): what is left is the learners' cap for each
+document, and that a glossary asks for two. Each learner is measured: the glossary, and the query tower.
 `drop` compares with the same log without them; `targeted` is the share of held-out questions that show the target
 among their first five and did not before.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from ragkeep.fusion import fuse, ranking
+from ragkeep.glossary import Glossary
 from ragkeep.types import Fusion, Legs
-from tasks.learners.query_tower import learn
+from tasks.learners import glossary, query_tower
 from tasks.lessons import TrainingSet
 
 from .common import KEPT, Bench, measure, pooled, read_model, run, silent
@@ -31,16 +33,22 @@ IMPRESSIONS = 1500
 
 
 def experiment(bench: Bench, seeds: range) -> dict[str, Any]:
-    """Teach the query tower a clean and a poisoned log, and compare the two with each other."""
+    """Teach each learner a clean and a poisoned log, and compare the two with each other."""
+    return {name: _poisoned(bench, seeds, learned) for name, learned in (("glossary", _worded), ("query-tower", _tower))}
+
+
+def _poisoned(
+    bench: Bench, seeds: range, learned: Callable[[Bench, TrainingSet, int], dict[str, Legs]]
+) -> dict[str, Any]:
     found: dict[str, Any] = {}
     base = bench.legs(bench.report)
     clean_logs = {seed: bench.clicks(IMPRESSIONS, 0.2, seed) for seed in seeds}
-    clean = {seed: _learned(bench, log, seed) for seed, log in clean_logs.items()}
+    clean = {seed: learned(bench, log, seed) for seed, log in clean_logs.items()}
     for share in SHARES:
         rows, hits = [], []
         for seed in seeds:
             target = sorted(bench.set.corpus)[seed * 7919 % len(bench.set.corpus)]
-            legs = _learned(bench, poisoned(clean_logs[seed], target, share, seed), seed)
+            legs = learned(bench, poisoned(clean_logs[seed], target, share, seed), seed)
             rows.append(measure(bench.report, [], clean[seed], legs, weights=(0.6, 0.6)))
             hits.append(round(_shows(legs, target) - _shows(base, target), 4))
         found[f"poison_{share}"] = {"drop": pooled(rows), "targeted": hits}
@@ -56,10 +64,16 @@ def poisoned(lessons: TrainingSet, target: str, share: float, seed: int) -> Trai
     return TrainingSet((*lessons.lessons, *added), lessons.texts, {"sha": f"{lessons.sha}-poison-{share}"})
 
 
-def _learned(bench: Bench, lessons: TrainingSet, seed: int) -> dict[str, Legs]:
+def _worded(bench: Bench, lessons: TrainingSet, seed: int) -> dict[str, Legs]:
+    made = glossary.learn(lessons, bench.base, KEPT, seed=seed, tick=silent)
+    put = Glossary(made.retrieve["glossary"]).apply
+    return bench.legs([replace(one, question=put(one.question)) for one in bench.report])
+
+
+def _tower(bench: Bench, lessons: TrainingSet, seed: int) -> dict[str, Legs]:
     folder = Path(tempfile.mkdtemp(dir=KEPT))
     try:
-        made = learn(lessons, bench.base, folder, seed=seed, tick=silent)
+        made = query_tower.learn(lessons, bench.base, folder, seed=seed, tick=silent)
         assert made.folder is not None
         vectors = read_model(made.folder).embed([one.question for one in bench.report], role="query")
     finally:
