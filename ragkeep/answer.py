@@ -77,8 +77,9 @@ async def respond(
     """
     clock = _Clock()
     searched, blocked = standalone(asked.question, asked.history), assistant.answer.blocked
-    worded = assistant.glossary.apply(searched)
-    told = tuple(f"glossary:{entry}" for entry in assistant.glossary.used(searched))
+    glossary = assistant.glossary(asked.workspace)
+    worded = glossary.apply(searched)
+    told = tuple(f"glossary:{entry}" for entry in glossary.used(searched))
     with span("guard") as here:
         said = (asked.question, searched, worded)  # a follow-up leans on more, and a word may stand for another
         why = next(filter(None, (guard.refusal(text, blocked) for text in said)), None)

@@ -21,7 +21,7 @@ from .embedders import load_embedder
 from .errors import ConfigError
 from .generators import open_generators
 from .generators.resilient import Record, Resilient
-from .glossary import Glossary
+from .glossary import Glossary, glossary_of
 from .learned import parts_of, verify_part
 from .live import LiveView
 from .ports import Embedder, Generator, Reranker, VectorStore
@@ -78,10 +78,15 @@ class Assistant:
             tuple(sorted(asked.filters.items())), asked.sampling, asked.trusted, content_id(repr(asked.history)),
         )  # fmt: skip
 
+    def glossary(self, workspace: str) -> Glossary:
+        """What questions of a workspace say, in the documents' words."""
+        if workspace not in self._glossaries:
+            self._glossaries[workspace] = glossary_of(self.retrieval, workspace)
+        return self._glossaries[workspace]
+
     @cached_property
-    def glossary(self) -> Glossary:
-        """What questions say, in the documents' words."""
-        return Glossary(self.retrieval.glossary)
+    def _glossaries(self) -> dict[str, Glossary]:
+        return {}
 
     async def embed_query(self, text: str) -> Vectors:
         """Embed a question: float32 (dim,)."""
@@ -129,7 +134,7 @@ class Assistant:
         filters: dict[str, str] | None = None,
     ) -> list[Hit]:
         """Return the best chunks of one workspace, best first."""
-        text = self.glossary.apply(text)
+        text = self.glossary(workspace).apply(text)
         vector = None if mode == "keyword" else self.embedder.embed([text], role="query")[0]
         return self.find(self._query(text, vector, mode, k, workspace, filters or {}))
 

@@ -98,7 +98,7 @@ class AnswerCache:
 
     def keep(self, key: tuple[Any, ...], question: str, vector: Vectors, answer: Answer) -> None:
         """Keep a whole answer that went as usual; any other, or one that used tools, must not be given twice."""
-        usual = set(answer.flags) <= {"rerank-skipped"}
+        usual = all(flag == "rerank-skipped" or flag.startswith("glossary:") for flag in answer.flags)
         if not usual or answer.reason or answer.unsupported or answer.calls:
             return
         with self._lock:

@@ -187,7 +187,8 @@ class CacheParams:
 class RetrieveParams:
     """How a question finds chunks. `weight` "auto" is tuned on the dev questions each night.
 
-    `glossary` says what words of questions stand for in the documents; `ragkeep learn` adds those it learned.
+    `glossary` says what words of questions stand for in the documents; `words`, workspace -> such entries, is for what
+    `ragkeep learn` learned there.
     """
 
     k: int = 10
@@ -195,6 +196,7 @@ class RetrieveParams:
     fusion: Literal["convex", "rrf"] = "convex"
     weight: float | Literal["auto"] = "auto"
     glossary: dict[str, str] = field(default_factory=dict)
+    words: dict[str, dict[str, str]] = field(default_factory=dict)
     rerank: RerankParams = RerankParams()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .analysis import terms
+from .config import RetrieveParams
 from .errors import ConfigError
 
 _WORD = re.compile(r"\w+(?:\.\w+)*")
@@ -50,3 +51,15 @@ class Glossary:
             return means
 
         return _WORD.sub(meaning, question), tuple(used)
+
+
+NONE = Glossary({})
+"""Questions as they are."""
+
+
+def glossary_of(params: RetrieveParams, workspace: str) -> Glossary:
+    """The words of one workspace: what a person wrote for all of them, then what was learned in this one.
+
+    What people of one workspace say is theirs: it changes no question of another.
+    """
+    return Glossary({**params.words.get(workspace, {}), **params.glossary})

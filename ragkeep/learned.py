@@ -87,16 +87,10 @@ def apply(params: Params, parts: Sequence[Part], cache: Path) -> tuple[Params, l
             log.warning("what %s learned is left out: %s; `ragkeep learn` learns it anew", part.learner, reason)
             continue
         embed = parse(EmbedParams, asdict(params.embed) | part.embed, f"learned by {part.learner}: embed")
-        params = replace(params, embed=embed, retrieve=retrieving(params.retrieve, part))
+        retrieve = parse(RetrieveParams, asdict(params.retrieve) | part.retrieve, f"learned by {part.learner}: retrieve")
+        params = replace(params, embed=embed, retrieve=retrieve)
         kept.append(part)
     return params, kept
-
-
-def retrieving(params: RetrieveParams, part: Part) -> RetrieveParams:
-    """Put a part into the section retrieve; a word that params has in its glossary keeps what a person wrote."""
-    changes = asdict(params) | part.retrieve
-    changes["glossary"] = part.retrieve.get("glossary", {}) | params.glossary
-    return parse(RetrieveParams, changes, f"learned by {part.learner}: retrieve")
 
 
 def _unfit(params: Params, part: Part, cache: Path) -> str:

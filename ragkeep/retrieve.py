@@ -6,10 +6,10 @@ hits = retrieve("How do I parse JSON?")
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from .errors import StoreError
-from .glossary import Glossary
+from .glossary import NONE, Glossary
 from .ports import Embedder, Searcher
 from .route import fusion_for
 from .types import Fusion, Hit, IndexVersion, Mode, Query
@@ -28,13 +28,13 @@ def make_retriever(
     workspace: str = "default",
     fusion: Fusion | None = None,
     candidates: int = 100,
-    glossary: Mapping[str, str] | None = None,
+    glossary: Glossary = NONE,
 ) -> Retriever:
     """Bind a store and an embedder to one index version and one workspace.
 
     Only that version is asked, whatever the alias says meanwhile. A keyword search embeds nothing. Questions about code
     are mixed by the fusion's weight for code. Raises StoreError when the embedder is not the one the version was built
-    with, ConfigError on a glossary that cannot be.
+    with.
     """
     if embedder.fingerprint != index.embedder:
         raise StoreError(
@@ -42,10 +42,8 @@ def make_retriever(
             "set embed in params.yaml back, or run `ragkeep nightly` to build a new index"
         )
 
-    put = Glossary(glossary or {}).apply
-
     def retrieve(question: str) -> list[Hit]:
-        question = put(question)
+        question = glossary.apply(question)
         vector = None if mode == "keyword" else embedder.embed([question], role="query")[0]
         query = Query(
             question,

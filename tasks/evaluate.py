@@ -27,7 +27,7 @@ from ragkeep.embedders import load_embedder
 from ragkeep.errors import IndexMissing
 from ragkeep.files import read_json, write_json, write_rows
 from ragkeep.generators import open_generators
-from ragkeep.glossary import Glossary
+from ragkeep.glossary import glossary_of
 from ragkeep.learned import effective
 from ragkeep.ports import Embedder, Generator, Reranker, VectorStore
 from ragkeep.rerank import depth, open_reranker
@@ -118,8 +118,7 @@ def _open(paths: Paths, params: Params, version: IndexVersion, resolver: Resolve
 def _tune(paths: Paths, bench: _Bench, dev: Sequence[Resolved]) -> Tuned:
     retrieve = bench.params.retrieve
     answerable = [r for r in dev if r.question.answerable]
-    put = Glossary(retrieve.glossary).apply
-    texts = {r.question.id: (put(r.question.text), r.question.workspace) for r in answerable}
+    texts = {r.question.id: (_worded(bench, r), r.question.workspace) for r in answerable}
     legs = all_legs(bench.store, bench.embedder, bench.version, texts, retrieve.candidates)
     places = chunk_places(paths.data / "chunks", answerable)
     return tune(golden_curves(legs, answerable, places, retrieve.fusion), retrieve)
@@ -140,7 +139,7 @@ def _ask(bench: _Bench, mix: Fusion, test: Sequence[Resolved]) -> dict[str, list
     retrievers = {
         workspace: make_retriever(
             bench.store, bench.embedder, bench.version, k=reach, workspace=workspace, fusion=mix,
-            candidates=bench.params.retrieve.candidates, glossary=bench.params.retrieve.glossary,
+            candidates=bench.params.retrieve.candidates, glossary=glossary_of(bench.params.retrieve, workspace),
         )
         for workspace in sorted({r.question.workspace for r in test})
     }  # fmt: skip
@@ -151,16 +150,21 @@ def _answer(bench: _Bench, test: Sequence[Resolved], hits: dict[str, list[Hit]])
     """Answer every test question from the hits a user's answer would rest on."""
     answers = {}
     k, params = bench.params.retrieve.k, bench.params.answer
-    put = Glossary(bench.params.retrieve.glossary).apply
     second = (bench.reranker, bench.params.retrieve.rerank)
     reach = depth(second[1], k)
     with progress("answers", len(test)) as advance:
         for r in test:
             retrieve = partial(_given, hits[r.question.id][:reach])
-            worded = put(r.question.text)
-            answers[r.question.id] = answer_sync(worded, retrieve, bench.generator, params=params, second=second, k=k)
+            answers[r.question.id] = answer_sync(
+                _worded(bench, r), retrieve, bench.generator, params=params, second=second, k=k
+            )
             advance(1)
     return answers
+
+
+def _worded(bench: _Bench, asked: Resolved) -> str:
+    """Put a question as serving does."""
+    return glossary_of(bench.params.retrieve, asked.question.workspace).apply(asked.question.text)
 
 
 def _given(hits: list[Hit], _question: str) -> list[Hit]:

@@ -10,9 +10,10 @@ taken once, at the end, from those for the report, against the release as it is 
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from ragkeep.embedders import load_embedder, model_folder, query_fingerprint
 from ragkeep.embedders.two_towers import CARD
 from ragkeep.errors import ConfigError, IndexMissing
 from ragkeep.files import read_json, read_rows, write_json
-from ragkeep.glossary import Glossary
+from ragkeep.glossary import glossary_of
 from ragkeep.learned import Part, base_of, effective, placed, rows_of, tonight
 from ragkeep.models import packaged_minilm
 from ragkeep.ports import Embedder, Reranker, VectorStore
@@ -65,22 +66,20 @@ class _Side:
     reranker: Reranker | None = None
     served: Fusion = field(default_factory=Fusion)
 
-    @property
-    def put(self) -> Callable[[str], str]:
-        """How this side words a question."""
-        return Glossary(self.params.retrieve.glossary).apply
+    def put(self, lesson: Lesson) -> str:
+        """Say how this side words a lesson's question."""
+        return glossary_of(self.params.retrieve, lesson.workspace).apply(lesson.question)
 
     def worded(self, lessons: Sequence[Lesson]) -> list[Lesson]:
         """Put lessons' questions as this side searches for them."""
-        put = self.put
-        return [replace(lesson, question=put(lesson.question)) for lesson in lessons]
+        return [replace(lesson, question=self.put(lesson)) for lesson in lessons]
 
     def worded_set(self, lessons: TrainingSet) -> TrainingSet:
         """Put all of a training set's questions so; it is another set then, with a hash of its own."""
-        words = self.params.retrieve.glossary
-        if not words:
+        words = (self.params.retrieve.glossary, self.params.retrieve.words)
+        if not any(words):
             return lessons
-        card = lessons.card | {"sha": content_id(lessons.sha, repr(sorted(words.items())))}
+        card = lessons.card | {"sha": content_id(lessons.sha, json.dumps(words, sort_keys=True))}
         return replace(lessons, lessons=tuple(self.worded(lessons.lessons)), card=card)
 
     def legs(self, lessons: Sequence[Lesson], vectors: Vectors | None = None) -> Mapping[str, Legs]:
@@ -208,7 +207,7 @@ def _learn(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path
         raise NothingToLearn("params.yaml sets retrieve.rerank, and what is written there wins")
     if name != "glossary":  # which is about what people say, not about what an earlier glossary made of it
         lessons = side.worded_set(lessons)
-    plain = replace(side, params=replace(side.params, retrieve=replace(side.params.retrieve, glossary={})))
+    plain = replace(side, params=replace(side.params, retrieve=replace(side.params.retrieve, glossary={}, words={})))
     model = Path() if name in MODELLESS else _model(side.params.embed, paths, questions=name == "query-tower")
     base = Base(side.embedder, model, plain.legs, lambda ids: chunk_texts(paths.data / "chunks", ids))
     with ticking(f"learn {name}") as tick:
@@ -248,13 +247,10 @@ def _with(paths: Paths, side: _Side, made: Learned, lessons: TrainingSet) -> _Si
     )  # fmt: skip
     left = _left(side, made)
     embed = replace(side.params.embed, **placed(changes, made.folder or ""))
-    written = load_params(paths.params).retrieve.glossary
     retrieve = side.params.retrieve
     if _second(side.parts) and not _second(left):
         retrieve = replace(retrieve, rerank=RerankParams())
     changed = asdict(retrieve) | placed(made.retrieve, made.folder or "")
-    if "glossary" in made.retrieve:  # in the place of the one learned before, not of what a person wrote
-        changed["glossary"] = made.retrieve["glossary"] | written
     retrieve = parse(RetrieveParams, changed, f"learned by {made.learner}: retrieve")
     reranker = side.reranker
     if retrieve.rerank != side.params.retrieve.rerank:
@@ -277,7 +273,7 @@ def _second(parts: Sequence[Part]) -> bool:
 
 def _beneath(paths: Paths, side: _Side, made: Learned) -> str:
     """Name the embedder that a part will stand on once the parts it replaces are gone; words stand on none."""
-    if "glossary" in made.retrieve:
+    if "words" in made.retrieve:
         return ""
     if made.reindex:
         return base_of(load_params(paths.params).embed, paths.cache)
@@ -294,7 +290,7 @@ def _left(side: _Side, made: Learned) -> tuple[Part, ...]:
 
 def _moves(made: Learned) -> bool:
     """Whether what the legs find is another thing with it, so that what mixes and orders it must be found anew."""
-    return bool(made.embed) or "glossary" in made.retrieve
+    return bool(made.embed) or "words" in made.retrieve
 
 
 def _build(paths: Paths, side: _Side) -> IndexVersion:
@@ -353,7 +349,7 @@ def _final(paths: Paths, served: _Side, side: _Side, lessons: TrainingSet) -> tu
     legs = served.legs(asked), side.legs(asked)
 
     def mix(lesson: Lesson) -> Fusion:
-        return served.served.on(route(served.put(lesson.question)))
+        return served.served.on(route(served.put(lesson)))
 
     new = [one for one in side.parts if one not in served.parts]
     gain = compare(

@@ -27,7 +27,7 @@ class Lesson:
     `gains`: chunk id -> 0..1, how sure we are that it answers; `passed`: chunks that were shown above what was taken, or
     voted down. `users` is how many agree. `unseen` says, of a lesson not for training, that none for training has a
     gain in any of its documents. `seqs` are the records it was made of. `synthetic`: no user asked, a rule made it from
-    its document; such a lesson is for training only.
+    its document; such a lesson is for training only. `accounts` are the pseudonyms of those who spoke.
     """
 
     id: str
@@ -40,6 +40,7 @@ class Lesson:
     unseen: bool = False
     seqs: tuple[int, ...] = ()
     synthetic: bool = False
+    accounts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

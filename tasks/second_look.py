@@ -1,6 +1,6 @@
 """A reranker as it serves, for measuring: what it puts first, and what that costs a question.
 
-look = SecondLook(reranker, params, texts, glossary.apply)
+look = SecondLook(reranker, params, texts, side.put)
 scores(legs, lessons, fusion, look)                    # see evaluation.gain
 look.p95_ms
 """
@@ -26,14 +26,14 @@ from tasks.shards import iter_shards
 
 class SecondLook:
     """See `evaluation.gain.SecondLook`. `texts` has those of every chunk that may come among the first `depth`; `put`
-    says how questions are worded.
+    says how lessons' questions are worded.
 
     Nothing is waited for in vain here: what serving gives up on after `timeout_s` counts as done. Errors of a reranker
     behind a network pass.
     """
 
     def __init__(
-        self, reranker: Reranker, params: RerankParams, texts: Mapping[str, str], put: Callable[[str], str]
+        self, reranker: Reranker, params: RerankParams, texts: Mapping[str, str], put: Callable[[Lesson], str]
     ) -> None:
         self.depth = params.depth
         self._reranker, self._params, self._texts = reranker, params, texts
@@ -46,7 +46,7 @@ class SecondLook:
             return ids
         head = ids[: self.depth]
         began = time.process_time()
-        made = self._reranker.score(self._put(lesson.question), [self._texts[one] for one in head])
+        made = self._reranker.score(self._put(lesson), [self._texts[one] for one in head])
         self._seconds.append(time.process_time() - began)
         best = [head[n] for n in order(made, scores[: len(head)], self._params.mix)][: self._params.top or len(head)]
         return [*best, *(one for one in ids if one not in set(best))]

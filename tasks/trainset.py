@@ -271,6 +271,7 @@ def _lesson(
     return Lesson(
         content_id(theme.workspace, normalised(theme.question)), theme.question, dict(sorted(judged.gains.items())),
         passed, theme.workspace, judged.users, split,
+        accounts=tuple(sorted({account(one.user) for one in about})),
     )  # fmt: skip
 
 

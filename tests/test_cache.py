@@ -86,5 +86,7 @@ def test_it_holds_so_many_and_forgets_the_oldest_first() -> None:
 
 def test_an_answer_that_was_clear_without_a_second_look_is_kept() -> None:
     kept = cache()
-    kept.keep(KEY, "How often?", direction(1, 0), Answer("x", (), abstained=False, flags=("rerank-skipped",)))
+    kept.keep(
+        KEY, "How often?", direction(1, 0), Answer("x", (), abstained=False, flags=("rerank-skipped", "glossary:a=b"))
+    )
     assert len(kept) == 1

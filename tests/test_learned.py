@@ -9,6 +9,7 @@ import pytest
 from ragkeep.config import EmbedParams, Params, RerankParams, RetrieveParams, SourceParams
 from ragkeep.embedders import load_embedder
 from ragkeep.files import write_json
+from ragkeep.glossary import glossary_of
 from ragkeep.learned import INPUT, Part, apply, effective, parts_of, rows_of, tonight
 from tests.embedders.test_two_towers import learned
 
@@ -58,11 +59,12 @@ def test_what_a_person_wrote_comes_first(cache: Path, base: str) -> None:
     assert apply(PARAMS, [second], cache)[0].retrieve.rerank.backend == "overlap"
 
 
-def test_a_learned_glossary_fits_any_embedder_and_leaves_a_persons_entries_as_they_are(cache: Path) -> None:
-    part = Part("glossary", "", retrieve={"glossary": {"zorbl": "pump", "quindle": "valve"}})
+def test_a_learned_glossary_fits_any_embedder_and_what_a_person_wrote_comes_first(cache: Path) -> None:
+    part = Part("glossary", "", retrieve={"words": {"default": {"zorbl": "pump", "quindle": "valve"}}})
     own = replace(PARAMS, retrieve=RetrieveParams(glossary={"zorbl": "water pump"}))
     params, kept = apply(own, [part], cache)
-    assert params.retrieve.glossary == {"zorbl": "water pump", "quindle": "valve"}
+    assert glossary_of(params.retrieve, "default").words == {"zorbl": "water pump", "quindle": "valve"}
+    assert glossary_of(params.retrieve, "vault").words == {"zorbl": "water pump"}
     assert kept == [part]
 
 

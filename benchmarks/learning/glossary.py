@@ -32,7 +32,7 @@ def experiment(bench: Bench, seeds: range) -> dict[str, Any]:
         words: dict[str, str] = {}
         try:
             made = learn(lessons, bench.base, KEPT, seed=seed, tick=silent)
-            words = made.retrieve["glossary"]
+            words = made.retrieve["words"]["default"]
             seconds.append(made.card["cpu_s"])
         except NothingToLearn:
             pass

@@ -73,7 +73,7 @@ def _words(bench: Bench, seed: int) -> Sides | None:
         made = glossary.learn(given, bench.base, KEPT, seed=seed, tick=silent)
     except NothingToLearn:
         return None
-    put, asked = Glossary(made.retrieve["glossary"]).apply, [*given.of("select"), *bench.report]
+    put, asked = Glossary(made.retrieve["words"]["default"]).apply, [*given.of("select"), *bench.report]
     legs = bench.legs([replace(one, question=put(one.question)) for one in asked])
     return measure(bench.report, given.of("select"), bench.legs(asked), legs)
 

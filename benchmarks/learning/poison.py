@@ -66,7 +66,7 @@ def poisoned(lessons: TrainingSet, target: str, share: float, seed: int) -> Trai
 
 def _worded(bench: Bench, lessons: TrainingSet, seed: int) -> dict[str, Legs]:
     made = glossary.learn(lessons, bench.base, KEPT, seed=seed, tick=silent)
-    put = Glossary(made.retrieve["glossary"]).apply
+    put = Glossary(made.retrieve["words"]["default"]).apply
     return bench.legs([replace(one, question=put(one.question)) for one in bench.report])
 
 

@@ -18,7 +18,6 @@ import numpy as np
 from evaluation.gain import verdict
 from ragkeep.config import RerankParams, parse
 from ragkeep.fusion import fuse, ranking, tune_weight
-from ragkeep.glossary import Glossary
 from ragkeep.learned import placed
 from ragkeep.rerank import open_reranker
 from ragkeep.types import Fusion, Legs
@@ -73,7 +72,7 @@ def second_look(made: Learned, texts: Mapping[str, str]) -> SecondLook:
     model = open_reranker(params)
     assert model is not None
     model.score("warm up", ["once"])
-    return SecondLook(model, params, texts, Glossary({}).apply)
+    return SecondLook(model, params, texts, lambda lesson: lesson.question)
 
 
 def reordered(lesson: Lesson, legs: Legs, fusion: Fusion, look: SecondLook) -> Legs:

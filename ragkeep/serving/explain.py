@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..config import Paths
+from ..config import Paths, RetrieveParams, parse
 from ..errors import NotFound, ReleaseError
 from ..files import read_json
-from ..glossary import Glossary
+from ..glossary import glossary_of
 from ..learned import Part, parts_of
 from ..releases import read_release
 from ..types import Interaction
@@ -30,7 +30,8 @@ def explain_answer(paths: Paths, found: list[Interaction]) -> dict[str, Any]:
     return {
         "answer_id": about.answer, "at": about.at, "workspace": about.workspace, "session": about.session,
         "user": about.user, "release": about.release, **about.payload,
-        "release_details": release, "challenger_details": _details(paths, trial.get("challenger", "")),
+        "release_details": _seen_by(about.workspace, release),
+        "challenger_details": _seen_by(about.workspace, _details(paths, trial.get("challenger", ""))),
         "glossary": _words(about, release), "second_look": _second_look(paths, release), "feedback": [
             {"at": one.at, "kind": one.kind, "user": one.user, **one.payload} for one in found if one.kind in FEEDBACK
         ],
@@ -44,11 +45,30 @@ def _details(paths: Paths, number: str) -> dict[str, Any] | None:
         return None  # pruned since
 
 
+def _seen_by(workspace: str, release: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Leave out what people of other workspaces say."""
+    if release is None:
+        return None
+    serving = dict(release["serving"])
+    if "retrieve" in serving:
+        serving["retrieve"] = _own(serving["retrieve"], workspace)
+    if "learned" in serving:
+        serving["learned"] = [{**part, "retrieve": _own(part["retrieve"], workspace)} for part in serving["learned"]]
+    return {**release, "serving": serving}
+
+
+def _own(retrieve: dict[str, Any], workspace: str) -> dict[str, Any]:
+    words = retrieve.get("words")
+    return retrieve if words is None else {**retrieve, "words": {workspace: words.get(workspace, {})}}
+
+
 def _words(about: Interaction, release: dict[str, Any] | None) -> list[str]:
     """Which words of the question were put as the documents say them, as "word=meaning"."""
-    words = (release["serving"].get("retrieve") or {}).get("glossary") if release else None
+    if release is None:
+        return []
+    params = parse(RetrieveParams, release["serving"].get("retrieve") or {}, "release.retrieve")
     asked = about.payload.get("rewritten") or about.payload.get("question") or ""
-    return list(Glossary(words or {}).used(asked))
+    return list(glossary_of(params, about.workspace).used(asked))
 
 
 def _second_look(paths: Paths, release: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -132,7 +132,7 @@ async def search(request: Request, body: SearchBody, who: Reader) -> dict[str, A
     await server.admit(who, body.workspace)
     began = time.perf_counter()
     assistant = server.champion.assistant
-    worded = assistant.glossary.apply(body.query)
+    worded = assistant.glossary(body.workspace).apply(body.query)
     vector = await assistant.embed_query(worded)
     k = max(3 * body.k, 20) if body.mmr else body.k
     asked = Asked(
@@ -154,14 +154,15 @@ async def search(request: Request, body: SearchBody, who: Reader) -> dict[str, A
 
 @router.post("/v1/rerank", response_model=RerankOut)
 async def rank(request: Request, body: RerankBody, who: Reader) -> dict[str, Any]:
-    """Score texts against a question, by the release's cross-encoder, or by its embedder's cosine without one."""
+    """Score texts against a question, by the release's reranker, or by its embedder's cosine without one."""
     server = at(request)
     await server.admit(who)
     assistant = server.champion.assistant
+    worded = assistant.glossary("").apply(body.query)  # of no workspace: what is written for all
     if assistant.reranker is not None:
-        scores = await asyncio.to_thread(assistant.reranker.score, body.query, body.texts)
+        scores = await asyncio.to_thread(assistant.reranker.score, worded, body.texts)
         return {"model": assistant.reranker.name, "scores": [float(score) for score in scores]}
-    vector = await assistant.embed_query(body.query)
+    vector = await assistant.embed_query(worded)
     vectors = await asyncio.to_thread(assistant.embedder.embed, body.texts, role="passage")
     return {"model": assistant.embedder.name, "scores": [float(score) for score in vectors @ vector]}
 

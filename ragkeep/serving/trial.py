@@ -128,7 +128,7 @@ def _askable(asked: Asked, assistant: Assistant) -> Asked:
 
 async def ranked(assistant: Assistant, searched: str, asked: Asked) -> tuple[list[Hit], list[Hit]]:
     """Search as an answer does: what it would be given, best first, and all that was found after it."""
-    worded = assistant.glossary.apply(searched)
+    worded = assistant.glossary(asked.workspace).apply(searched)
     vector = await assistant.embed_query(worded)
     k, second = asked.k or assistant.retrieval.k, assistant.retrieval.rerank
     found = await assistant.retrieve(worded, vector, replace(asked, k=depth(second, k)))

@@ -5,7 +5,9 @@ question, the passages taken for an answer hold what it stands for more often th
 questions explains it. That is a translation table from questions to passages, found by expectation maximisation: IBM
 model 1 (Brown et al. 1993, section 4.1) with a null word, as Berger and Lafferty (1999, section 3) have it for retrieval.
 
-An entry stays only where the evidence is more than chance (log-likelihood ratio, Dunning 1993, section 4). Words that the
+A workspace's words are learned from its own people and for them alone, and never from one account where it has more: one
+person's private name for something is nobody else's business. An entry stays only where the evidence is more than chance
+(log-likelihood ratio, Dunning 1993, section 4). Words that the
 passages use as often as the questions do are left alone: they work. It serves both legs, needs no model and no new index,
 and can be read: the card says of each entry how many questions speak for it.
 """
@@ -57,6 +59,7 @@ class Recipe:
 class Entry:
     """A word of questions, what it means, how many lessons have it, in how many of those the answer holds the meaning."""
 
+    workspace: str
     word: str
     means: str
     lessons: int
@@ -75,9 +78,14 @@ def learn(
     """Find the words that stand for others. See `learners.Learner`; writes no files, takes seconds."""
     began, recipe = time.process_time(), Recipe()
     chosen = usable(lessons, recipe.most)
+    entries, words = list[Entry](), dict[str, dict[str, str]]()
+    for workspace in sorted({lesson.workspace for lesson in chosen}):
+        own = [lesson for lesson in chosen if lesson.workspace == workspace]
+        if len(own) >= recipe.least and (found := find(own, lessons.texts, recipe, tick)):
+            entries += found
+            words[workspace] = {one.word: one.means for one in found}
     if len(chosen) < recipe.least:
         raise NothingToLearn(f"a glossary needs {recipe.least} lessons for training, there are {len(chosen)}")
-    entries = find(chosen, lessons.texts, recipe, tick)
     if not entries:
         raise NothingToLearn("no word of the questions stands for another one of the documents")
     card = {
@@ -85,13 +93,13 @@ def learn(
         "seed": seed, "recipe": asdict(recipe), "entries": [asdict(one) for one in entries],
         "cpu_s": round(time.process_time() - began, 3),
     }  # fmt: skip
-    return Learned("glossary", retrieve={"glossary": {one.word: one.means for one in entries}}, card=card)
+    return Learned("glossary", retrieve={"words": words}, card=card)
 
 
 def find(
     lessons: Sequence[Lesson], texts: Mapping[str, str], recipe: Recipe, tick: Callable[[int, int], None]
 ) -> list[Entry]:
-    """Return the entries that lessons speak for, the strongest first."""
+    """Return the entries that lessons of one workspace speak for, the strongest first."""
     held = {chunk: frozenset(terms(text)) for chunk, text in texts.items()}
     spread = Counter(term for has in held.values() for term in has)
     asked = [frozenset(terms(lesson.question)) for lesson in lessons]
@@ -104,15 +112,20 @@ def find(
     known = {word for word, n in count.items() if n >= recipe.often}
     table = _Table(rows, asked, held, known, {term for term, n in spread.items() if n > 1})
     expected = table.fit(spread, recipe, tick)
-    spelled, meant = _spellings(one.question for one in lessons), _spellings(texts.values())
+    spelled = _spellings(one.question for one in lessons)
+    meant = _spellings(texts[chunk] for chunk in sorted({chunk for _, chunk in rows}))
+    enough = min(2, len({name for lesson in lessons for name in lesson.accounts}))
     found = []
     for pair in _best(table, expected, foreign):
         word, means = table.pairs[pair]
         among, with_it = count[word], int(table.found[pair])
         strength = _evidence(with_it, among, spread[means] / len(held))
         explained = expected[pair] >= max(2.0, recipe.share * among) and table.passages[pair] > 1
-        if explained and strength >= recipe.strength and word in spelled and means in meant:
-            found.append(Entry(spelled[word], meant[means], among, with_it, round(strength, 1)))
+        speak = {name for n, chunk in rows if word in asked[n] and means in held[chunk] for name in lessons[n].accounts}
+        sure = explained and strength >= recipe.strength and len(speak) >= enough
+        if sure and word in spelled and means in meant:
+            entry = Entry(lessons[0].workspace, spelled[word], meant[means], among, with_it, round(strength, 1))
+            found.append(entry)
     return sorted(found, key=lambda one: (-one.strength, one.word))[: recipe.words]
 
 

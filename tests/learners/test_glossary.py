@@ -48,7 +48,7 @@ def learned(made: Sequence[Lesson], tmp_path: Path, texts: dict[str, str] | None
 
 @pytest.mark.parametrize("wrong", [0.0, 0.3])
 def test_names_that_nobody_wrote_down_are_found_also_from_wrong_answers(wrong: float, tmp_path: Path) -> None:
-    found = learned(lessons(wrong), tmp_path).retrieve["glossary"]
+    found = learned(lessons(wrong), tmp_path).retrieve["words"]["default"]
     assert {OURS[thing]: thing for thing in THINGS}.items() <= found.items()
 
 
@@ -73,7 +73,7 @@ def test_answers_dealt_anew_teach_nothing(tmp_path: Path) -> None:
 
 def test_one_passage_voted_up_again_and_again_gives_a_word_no_meaning(tmp_path: Path) -> None:
     campaign = [Lesson(f"p{n}", f"where is my blorptag {n}", {"pump-0": 1.0}) for n in range(60)]
-    assert "blorptag" not in learned([*lessons(), *campaign], tmp_path).retrieve["glossary"]
+    assert "blorptag" not in learned([*lessons(), *campaign], tmp_path).retrieve["words"]["default"]
 
 
 def test_few_lessons_are_no_evidence(tmp_path: Path) -> None:
@@ -85,3 +85,19 @@ def test_lessons_kept_to_choose_and_to_report_are_not_read(tmp_path: Path) -> No
     kept = [replace(one, split="report") for one in lessons()]
     with pytest.raises(NothingToLearn, match="there are 0"):
         learned(kept, tmp_path)
+
+
+def test_a_workspace_learns_from_its_own_people_alone(tmp_path: Path) -> None:
+    halves = [replace(one, workspace="vault" if n % 10 < 5 else "default") for n, one in enumerate(lessons())]
+    words = learned(halves, tmp_path).retrieve["words"]
+    assert set(THINGS[:5]) <= set(words["vault"].values())
+    assert not {OURS[thing] for thing in THINGS[:5]} & set(words["default"])
+
+
+def test_one_accounts_own_name_for_something_is_not_learned_where_others_speak(tmp_path: Path) -> None:
+    spoken = [replace(one, accounts=(f"a{n % 3}",)) for n, one in enumerate(lessons())]
+    private = [replace(one, accounts=("a9",)) if OURS["pump"] in one.question else one for one in spoken]
+    assert OURS["pump"] in learned(spoken, tmp_path).retrieve["words"]["default"]
+    assert OURS["pump"] not in learned(private, tmp_path).retrieve["words"]["default"]
+    alone = [replace(one, accounts=("a1",)) for one in lessons()]
+    assert OURS["pump"] in learned(alone, tmp_path).retrieve["words"]["default"]

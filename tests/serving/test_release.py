@@ -44,7 +44,7 @@ def test_a_release_answers_in_the_words_of_its_glossary_and_says_so(served: Serv
     asked = {"message": "How often are gatoraqs serviced?", "stream": False}
     assert client.post("/v1/chat", json=asked).json()["abstained"]
     params = load_params(served.paths.params)
-    words = asdict(params.retrieve) | {"glossary": {"gatoraq": "pumps"}}
+    words = asdict(params.retrieve) | {"words": {"default": {"gatoraq": "pumps"}, "vault": {"zorbl": "canary"}}}
     release = replace(
         read_release(served.paths, 1), number=2, sha="with words", serving={**serving_of(params), "retrieve": words}
     )
@@ -55,6 +55,10 @@ def test_a_release_answers_in_the_words_of_its_glossary_and_says_so(served: Serv
     assert "yearly" in found["text"]
     assert "glossary:gatoraqs=pumps" in found["flags"]
     assert client.get(f"/v1/answers/{found['answer_id']}").json()["glossary"] == ["gatoraqs=pumps"]
+    assert "zorbl" not in client.get(f"/v1/answers/{found['answer_id']}").text  # said by people of another workspace
+    assert (
+        "glossary:zorbl=canary" not in client.post("/v1/chat", json={**asked, "message": "zorbl code?"}).json()["flags"]
+    )
     hits = client.post("/v1/search", json={"query": "gatoraq"}).json()["hits"]
     assert "Pumps" in hits[0]["text"]
 

@@ -117,7 +117,7 @@ def test_a_glossary_that_gained_is_what_the_next_rung_builds_on(tonight: Paths) 
     assert (first["learner"], first["kept"]) == ("glossary", True)
     (part,) = [part for part in parts_of(found["parts"]) if part.learner == "glossary"]
     assert (part.base, part.folder) == ("", "")
-    learned = part.retrieve["glossary"]
+    learned = part.retrieve["words"]["default"]
     assert {word: learned.get(word) for word in JARGON.values()} == {word: thing for thing, word in JARGON.items()}
     assert found["gain"]["overall"]["ndcg_at_10"]["ci"][0] > 0.05
     page = render_learned(found, {"verdict": "promoted", "reasons": []}, title="t", at="2026-01-01T00:00")
