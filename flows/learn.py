@@ -28,7 +28,7 @@ from ragkeep.learned import Part, note_trained, parts_of, placed, rows_of, verif
 from ragkeep.learned import tonight as tonights_parts
 from ragkeep.releases import champion, history, read_release, require_champion
 from ragkeep.types import Release, content_id
-from tasks.inputs import TRIAL, interactions
+from tasks.inputs import TRYOUT, interactions
 from tasks.lessons import CARD, read_set
 
 from . import learn_report, night, registry, unchanged, watch
@@ -96,18 +96,18 @@ def _promoted(paths: Paths, params: Params, lease: Lease, found: dict[str, Any],
     live, learned_from = require_champion(paths), read_json(paths.data / "inputs" / "interactions.json")
     _require_log(paths, params, learned_from)
     parts = [_keep(paths, part, found) for part in parts_of(found["parts"])]
-    with _trial(paths, parts):
+    with _tryout(paths, parts):
         try:
             release, verdict = _tried(paths, params, lease, found, parts, learned_from)
             waits = approval or _taken_back(paths, parts)
             if verdict.verdict == "pass" and not waits:
                 publish_watched(paths, params, release, lease)
-                (paths.state / unchanged.TRIAL).unlink()
+                (paths.state / unchanged.TRYOUT).unlink()
                 return _said(release, "promoted", True, [release.reason], found)
         except CannotJudge as error:
             release, verdict, waits = live, Verdict("fail", (f"cannot judge: {error}",)), False
     walk(paths, params, lease)
-    (paths.state / unchanged.TRIAL).unlink()  # data/ is the champion's again
+    (paths.state / unchanged.TRYOUT).unlink()  # data/ is the champion's again
     if verdict.verdict == "pass" and waits:
         word = f"release {release.number} waits for a person: `ragkeep models promote {release.number}` takes it"
         return _said(live, "waits", False, [word], found)
@@ -194,11 +194,11 @@ def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
 
 
 @contextmanager
-def _trial(paths: Paths, parts: list[Part]) -> Iterator[None]:
+def _tryout(paths: Paths, parts: list[Part]) -> Iterator[None]:
     """Let the stages work with these parts instead of the champion's."""
-    write_json(paths.state / unchanged.TRIAL, rows_of(parts))
-    os.environ[TRIAL] = str(paths.state / unchanged.TRIAL)
+    write_json(paths.state / unchanged.TRYOUT, rows_of(parts))
+    os.environ[TRYOUT] = str(paths.state / unchanged.TRYOUT)
     try:
         yield
     finally:
-        del os.environ[TRIAL]
+        del os.environ[TRYOUT]

@@ -28,7 +28,7 @@ from . import night, report, watch
 from .graph import StageFailed, refused_for_the_moment, reproduce, stages
 from .lease import Lease, hold
 from .publish import prune_versions, recover, switch, withdraw
-from .unchanged import TRIAL, fingerprint, last_result, note, pages_failed, remember, unchanged_result
+from .unchanged import TRYOUT, fingerprint, last_result, note, pages_failed, remember, unchanged_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def watched(paths: Paths, params: Params, result: dict[str, Any]) -> dict[str, A
 def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str], began: float) -> dict[str, Any]:
     live = champion(paths)
     ran = walk(paths, params, lease)
-    (paths.state / TRIAL).unlink(missing_ok=True)
+    (paths.state / TRYOUT).unlink(missing_ok=True)
     candidate = night.candidate(paths, params)
     same = night.same_as_champion(paths, candidate)
     try:

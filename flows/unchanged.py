@@ -24,7 +24,7 @@ from .graph import refused_for_the_moment
 
 ROOMS = ("ragkeep", "evaluation", "tasks", "flows")
 RUNTIMES = ("openvino", "tokenizers", "torch", "transformers", "sentence-transformers")
-TRIAL = "trial.json"
+TRYOUT = "tryout.json"
 FILES = ("params.yaml", "dvc.yaml", "uv.lock", "data/released.jsonl")
 
 
@@ -87,7 +87,7 @@ def last_result(paths: Paths, params: Params, marks: dict[str, str]) -> dict[str
     row = read_json(paths.state / "night.json")
     if row is None or row["fingerprint"] != marks or (paths.releases / "publish.json").exists():
         return None
-    if (paths.state / TRIAL).exists():  # a killed trial of what was learned: data/ is not the champion's
+    if (paths.state / TRYOUT).exists():  # a killed tryout of what was learned: data/ is not the champion's
         return None
     release = champion(paths)
     if release is None or str(release.number) != row["result"].get("release"):

@@ -28,7 +28,7 @@ from ragkeep.learned import INPUT, Part, apply, parts_of, rows_of
 from ragkeep.releases import champion
 from ragkeep.types import content_id
 
-TRIAL = "RAGKEEP_TRIAL"
+TRYOUT = "RAGKEEP_TRYOUT"
 """Names a JSON file of parts that `ragkeep learn` tries instead of the champion's."""
 
 
@@ -67,9 +67,9 @@ def _digest(path: Path) -> str:
 
 
 def _parts(paths: Paths) -> list[Part]:
-    trial = os.environ.get(TRIAL)
-    if trial:
-        return parts_of(read_json(Path(trial)) or [])
+    tryout = os.environ.get(TRYOUT)
+    if tryout:
+        return parts_of(read_json(Path(tryout)) or [])
     live = champion(paths)
     return parts_of(live.serving.get("learned", [])) if live else []
 

@@ -223,7 +223,7 @@ def wrong(paths: Paths) -> list[str]:
     params, live = load_params(paths.params), champion(paths)
     assert live is not None
     said = [*broken(paths), *registered(paths)]
-    left = [paths.state / "trial.json", paths.releases / "publish.json"]
+    left = [paths.state / "tryout.json", paths.releases / "publish.json"]
     said += [f"{path.name} is left" for path in left if path.exists()]
     if rows_of(tonight(paths.data)) != live.serving.get("learned", []):
         said.append("data/ is not the champion's")
