@@ -126,7 +126,7 @@ def _taken_back(paths: Paths, parts: list[Part]) -> bool:
 def _tried(
     paths: Paths, params: Params, lease: Lease, found: dict[str, Any], parts: list[Part], learned_from: dict[str, Any]
 ) -> tuple[Release, Verdict]:
-    """Have a night with the parts on trial; return the release it made and what the gate says."""
+    """Have a night with the new parts; return the release it made and what the gate says."""
     walk(paths, params, lease)
     try:
         _require_log(paths, params, learned_from)

@@ -4,7 +4,7 @@ DVC re-runs a stage when a file it names has changed; it does not see a golden s
 the embedder's runtime. The scan, which always runs, writes these down under data/inputs:
 
     sets.json          name -> digest of each golden set           for evaluate, trainset
-    learned.json       the parts learned from interactions         for evaluate: the champion's, or those on trial
+    learned.json       the parts learned from interactions         for evaluate: the champion's, or those of a tryout
     embedder.json      the fingerprint that embeds passages today  for embed
     interactions.json  the digests of the log's sealed segments    for trainset
 """
