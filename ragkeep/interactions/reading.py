@@ -55,9 +55,10 @@ def read(folder: Path, *, after: int = 0, sealed: bool = False, skip_damaged: bo
 
 def erased_by(folder: Path, *tombstones: int) -> Iterator[int]:
     """Yield the sequence numbers of what erasures took, given their records': what was made of them knew of it."""
+    wanted = set(tombstones)
     for path in sealed_paths(folder):
         with path.open("rb", buffering=2**20) as file:
-            yield from (seq for seq, payload in _checked(path, file, True) if taken_by(payload) in tombstones)
+            yield from (seq for seq, payload in _checked(path, file, True) if taken_by(payload) in wanted)
 
 
 def _paths(folder: Path, after: int, sealed: bool) -> list[Path]:

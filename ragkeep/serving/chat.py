@@ -319,7 +319,8 @@ class Chat:
             self.trials.shadow(begun.role, begun.asked, made, user=begun.who.user, session=begun.session)
         if self.traces and not self._gone(begun, made):
             body, now = begun.body, time.time()
-            self.traces.offer(Given(begun.id, begun.trace, body.workspace, begun.session, body.message, made, now))
+            given = Given(begun.id, begun.trace, body.workspace, begun.session, body.message, made, now)
+            self.traces.offer(given, gone=partial(self._gone, begun, made))
 
     async def _give_up(self, begun: _Begun, text: str, sources: Sources) -> None:
         """Book and log an answer that was not finished; what was spent on it is not known, so the estimate stays."""

@@ -2,7 +2,8 @@
 
 Sent by a thread of its own from a bounded queue: an answer waits for nothing here. Where the queue is full or MLflow is
 away, traces are dropped, counted in `ragkeep_mlflow_traces_total{outcome="dropped"}`, and a warning says so. Personal
-data is masked as in the interaction log. The only module of the server that imports mlflow (seconds of CPU), and only
+data is masked as in the interaction log. An answer that is deleted while its trace waits is not sent; what MLflow has
+already is not taken back. The only module of the server that imports mlflow (seconds of CPU), and only
 where the share is above 0. The server is MLFLOW_TRACKING_URI's, else the project's own file.
 """
 
@@ -30,6 +31,8 @@ from ..types import Answer
 EXPERIMENT = "ragkeep answers"
 WAITING = 200
 WARN_S = 60.0
+WAITED_S = 300.0
+"""A trace that waited longer is dropped: deletions are remembered for a while only, and it may be of a deleted answer."""
 STEPS = ("embed", "retrieve", "rerank", "generate")
 log = logging.getLogger(__name__)
 
@@ -47,24 +50,31 @@ class Given:
     ended: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    given: Given
+    gone: Callable[[], bool]
+    since: float
+
+
 class MlflowTraces:
-    """Takes answers and sends some; one for each server. `counted` is told "sent" or "dropped"."""
+    """Takes answers and sends some; one for each server. `counted` is told "sent", "dropped" or "erased"."""
 
     def __init__(self, share: float, uri: str, *, counted: Callable[[str], None]) -> None:
         if not importlib.util.find_spec("mlflow"):
             raise MissingExtra("serve.mlflow_traces", "mlflow")
         self._share, self._uri, self._counted = share, uri, counted
-        self._queue: queue.Queue[Given | None] = queue.Queue(WAITING)
+        self._queue: queue.Queue[_Waiting | None] = queue.Queue(WAITING)
         self._warned = float("-inf")
         self._thread = threading.Thread(target=self._work, name="traces for MLflow", daemon=True)
         self._thread.start()
 
-    def offer(self, given: Given) -> None:
-        """Take an answer, or let it go; returns at once."""
+    def offer(self, given: Given, *, gone: Callable[[], bool]) -> None:
+        """Take an answer, or let it go; returns at once. `gone`, asked before it is sent: whether it was deleted."""
         if random.random() >= self._share:  # noqa: S311 - a sample
             return
         try:
-            self._queue.put_nowait(given)
+            self._queue.put_nowait(_Waiting(given, gone, time.monotonic()))
         except queue.Full:
             self._dropped("the queue is full")
 
@@ -84,11 +94,17 @@ class MlflowTraces:
 
     def _work(self) -> None:
         mlflow: Any = None
-        while (given := self._queue.get()) is not None:
+        while (one := self._queue.get()) is not None:
+            if time.monotonic() - one.since > WAITED_S:
+                self._dropped(f"one waited longer than {WAITED_S:.0f} s")
+                continue
             try:
                 require_reachable(self._uri)
                 mlflow = mlflow or _opened(self._uri)
-                _send(mlflow, given)
+                if one.gone():  # asked last: the first look at MLflow takes seconds
+                    self._counted("erased")
+                    continue
+                _send(mlflow, one.given)
             except Exception as error:  # whatever MLflow raises: an answer was given, and that counts
                 self._dropped(f"{type(error).__name__} ({' '.join(str(error).split())[:200]})")
             else:

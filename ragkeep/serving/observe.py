@@ -67,7 +67,7 @@ class Observer:
         self.watched = gauge("monitor", "What the last look at the live release measured", "figure")
         self.alarms = gauge("monitor_alarm", "1 while the last look at this part raises an alarm", "part")
         self.looked = gauge("monitor_time_seconds", "When the live release was last looked at, Unix time; 0 for never")
-        self.mlflow = counter("mlflow_traces", "Traces for MLflow: sent, dropped", "outcome")
+        self.mlflow = counter("mlflow_traces", "Traces for MLflow: sent, dropped, erased before", "outcome")
         self.trial = counter(
             "trial_answers", "Answers of a trial: champion, challenger, interleaved, shadowed; fallback, dropped, failed",
             "outcome",
@@ -84,7 +84,7 @@ class Observer:
             self.queue.labels(state)
         for kind in ("sse", "websocket"):
             self.streams.labels(kind)
-        for outcome in ("sent", "dropped"):
+        for outcome in ("sent", "dropped", "erased"):
             self.mlflow.labels(outcome)
         for outcome in ("champion", "challenger", "interleaved", "shadowed", "fallback", "dropped", "failed"):
             self.trial.labels(outcome)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -110,7 +109,7 @@ async def sessions(
     """List the caller's own conversations in a workspace, newest first."""
     who.enter(workspace)
     page = at(request).conversations.page
-    found, after = await asyncio.to_thread(page, workspace, who.user, before=int(cursor or 0), limit=limit)
+    found, after = await page(workspace, who.user, before=int(cursor or 0), limit=limit)
     return {"sessions": [_listed(one) for one in found], "next": str(after or "")}
 
 
@@ -133,9 +132,7 @@ async def session(
     """Open one of the caller's conversations: its last turns, or those before `cursor`."""
     who.enter(workspace)
     records = at(request).conversations.records
-    found, before = await asyncio.to_thread(
-        records, workspace, who.user, session_id, before=int(cursor or 0), limit=limit
-    )
+    found, before = await records(workspace, who.user, session_id, before=int(cursor or 0), limit=limit)
     if not found:
         raise NotFound("there is no such conversation (any more): GET /v1/sessions lists those there are")
     turns = [_turn(one, found, who) for one in found if one.kind == "answer"]

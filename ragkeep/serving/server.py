@@ -128,7 +128,7 @@ class Server:
         Written down before it begins: one that is cut short is finished at the next start.
         """
         name = session_name(workspace, who.user, session)
-        known, _ = await asyncio.to_thread(self.conversations.records, workspace, who.user, session, limit=1)
+        known, _ = await self.conversations.records(workspace, who.user, session, limit=1)
         if not known and not self.chat.runs.of(name) and not await self.chat.memory.recent(name):
             raise NotFound("there is no such conversation (any more): GET /v1/sessions lists those there are")
         whose = {"id": name, "workspace": workspace, "user": who.user, "session": session}
@@ -314,8 +314,7 @@ async def running(
             champion, interactions, memory, budgets, observer, cache=cache, traces=traces, trials=trials,
             deleted=live.removed,
         )  # fmt: skip
-        noted = Database(paths.interactions / "sessions.sqlite")
-        conversations = Conversations(interactions, noted)
+        conversations = Conversations(interactions, Database(paths.interactions / "sessions.sqlite"))
         uploads = Uploads(
             paths, params, catalog=open_catalog(params.serve.catalog, paths.serving),
             queue=open_queue(params.serve.queue, paths.serving), live=live, changed=lambda: holder[0].refresh(),
@@ -343,7 +342,7 @@ async def running(
                 await asyncio.to_thread(traces.close)
             with contextlib.suppress(Exception):
                 await memory.close()
-            noted.close()
+            await asyncio.to_thread(conversations.close)
             database.close()
 
 

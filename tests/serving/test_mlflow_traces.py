@@ -5,10 +5,13 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ragkeep.serving import mlflow_traces
 from ragkeep.serving.mlflow_traces import WAITING, Given, MlflowTraces
 from ragkeep.types import Answer, Usage
 
@@ -24,7 +27,7 @@ GIVEN = Given("a1", "t" * 32, "default", "s1", "Who is anna@example.org?", MADE,
 def test_a_trace_holds_steps_and_ids_and_no_personal_data(tmp_path: Path) -> None:
     uri, counted = f"sqlite:///{tmp_path / 'mlflow.db'}", Counter[str]()
     traces = MlflowTraces(1.0, uri, counted=lambda outcome: counted.update([outcome]))
-    traces.offer(GIVEN)
+    traces.offer(GIVEN, gone=lambda: False)
     traces.close(timeout_s=120)
     assert counted == {"sent": 1}
     program = (
@@ -48,7 +51,7 @@ def test_without_its_server_traces_are_dropped_counted_and_nobody_waits(caplog: 
     traces = MlflowTraces(1.0, "http://127.0.0.1:9", counted=count)
     began = time.thread_time()
     for _ in range(2 * WAITING):
-        traces.offer(GIVEN)
+        traces.offer(GIVEN, gone=lambda: False)
     assert time.thread_time() - began < 0.5
     assert done.wait(20)
     traces.close()
@@ -60,6 +63,27 @@ def test_a_share_is_sampled() -> None:
     counted = Counter[str]()
     traces = MlflowTraces(0.1, "http://127.0.0.1:9", counted=lambda outcome: counted.update([outcome]))
     for _ in range(1000):
-        traces.offer(GIVEN)
+        traces.offer(GIVEN, gone=lambda: False)
     traces.close(timeout_s=20)
     assert 50 < counted["dropped"] < 170
+
+
+def test_an_answer_deleted_while_its_trace_waits_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted, sent, deleted = Counter[str](), list[str](), set[str]()
+    sending, go_on = threading.Event(), threading.Event()
+
+    def slow(_mlflow: Any, given: Given) -> None:
+        sending.set()
+        assert go_on.wait(20)
+        sent.append(given.answer)
+
+    monkeypatch.setattr(mlflow_traces, "_opened", lambda _uri: object())
+    monkeypatch.setattr(mlflow_traces, "_send", slow)
+    traces = MlflowTraces(1.0, f"sqlite:///{tmp_path / 'mlflow.db'}", counted=lambda outcome: counted.update([outcome]))
+    for answer in ("a1", "a2", "a3"):
+        traces.offer(replace(GIVEN, answer=answer), gone=lambda answer=answer: answer in deleted)  # type: ignore[misc]
+    assert sending.wait(20)
+    deleted.add("a2")
+    go_on.set()
+    traces.close(timeout_s=20)
+    assert (sent, counted) == (["a1", "a3"], {"sent": 2, "erased": 1})
