@@ -252,7 +252,7 @@ async def _computed(
     alone = Resilient(challenger.generators[:1], deadline_s=challenger.answer.deadline_s)
     last: Part = ""
     asked, challenger = replace(asked, model="", trusted=False), replace(challenger, answering=alone)
-    async for part in respond(asked, challenger):
+    async for part in respond(asked, challenger, pool=_RERANKS):
         last = part
     if not isinstance(last, Answer):
         raise RuntimeError("respond ended without an Answer")

@@ -1,4 +1,4 @@
-"""What the shadow computes is not kept where the conversation it was asked in is erased."""
+"""What the shadow computes stays out of everybody's way: of who erases a conversation, and of the champion's reranker."""
 
 import asyncio
 import threading
@@ -115,3 +115,11 @@ def test_a_conversation_that_is_erased_meanwhile_gets_no_record_of_the_shadow(tm
         assert len(shadowed(log.folder)) == (ends == "never")
         asyncio.run(trials._shadowed(later))
         assert [one.session for one in shadowed(log.folder)][-1] == "s2"
+
+
+def test_the_shadows_second_look_runs_where_the_champions_does_not_wait(tmp_path: Path) -> None:
+    reranker = Noted()
+    with InteractionLog(tmp_path / "log") as log:
+        shadows = Shadows(tmp_path, log, challenger(reranker))
+        asyncio.run(shadows.trials._shadowed(shadows.asking))
+    assert [name.rpartition("_")[0] for name in reranker.threads] == ["rerank-challenger"]
