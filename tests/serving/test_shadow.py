@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from ragkeep.answer import Asked
 from ragkeep.app import Assistant
 from ragkeep.config import AnswerParams, Paths, RerankParams, RetrieveParams
+from ragkeep.errors import ProviderAway
 from ragkeep.generators import open_generators
 from ragkeep.generators.resilient import Resilient
 from ragkeep.interactions import InteractionLog, read
 from ragkeep.ports import Reranker
 from ragkeep.serving.challenger import Challenger, Contest
-from ragkeep.serving.follow import Champion
+from ragkeep.serving.follow import Champion, warm
 from ragkeep.serving.observe import Observer
 from ragkeep.serving.trial import Asking, Trials
 from ragkeep.stores.memory import MemoryStore
@@ -123,3 +124,16 @@ def test_the_shadows_second_look_runs_where_the_champions_does_not_wait(tmp_path
         shadows = Shadows(tmp_path, log, challenger(reranker))
         asyncio.run(shadows.trials._shadowed(shadows.asking))
     assert [name.rpartition("_")[0] for name in reranker.threads] == ["rerank-challenger"]
+
+
+def test_a_broken_reranker_does_not_come_up_and_one_whose_server_is_away_is_done_without() -> None:
+    def failing(error: Exception) -> Assistant:
+        def fail() -> None:
+            raise error
+
+        return challenger(Noted(fail))
+
+    away, broken = failing(ProviderAway("no answer")), failing(RuntimeError("the graph cannot be built"))
+    assert warm(lambda _: away, away.release) is away
+    with pytest.raises(RuntimeError, match="cannot be built"):
+        warm(lambda _: broken, broken.release)
