@@ -51,7 +51,7 @@ def switch(
     """
     lease.check()
     require_index(store, release)
-    _require_models(paths, release)
+    require_models(paths, release)
     before = pointer(paths)
     previous = before.number if before else None
     if action in BACK:
@@ -149,7 +149,7 @@ def require_index(store: VectorStore, release: Release) -> None:
         )
 
 
-def _require_models(paths: Paths, release: Release) -> None:
+def require_models(paths: Paths, release: Release) -> None:
     """Raise ReleaseError unless all that a release binds is here: its files, and so its versions in the registry."""
     for part in parts_of(release.serving.get("learned", [])):
         try:

@@ -15,7 +15,7 @@ from ragkeep.types import Release
 
 from . import registry
 from .lease import Lease, hold
-from .publish import now, recover, require_index, who
+from .publish import now, recover, require_index, require_models, who
 
 
 def start(paths: Paths, params: Params, number: int, *, force: bool = False, **options: Any) -> Trial:
@@ -26,6 +26,7 @@ def start(paths: Paths, params: Params, number: int, *, force: bool = False, **o
         release, live = read_release(paths, number), require_champion(paths)
         _allowed(paths, release, live, shadow=options["mode"] == "shadow", force=force)
         require_index(store, release)
+        require_models(paths, release)
         return begin(paths, release, live, lease=lease, **options)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -68,12 +69,18 @@ Part = Sources | str | Answer
 
 
 async def respond(
-    asked: Asked, assistant: Assistant, *, cache: AnswerCache | None = None, mix: Mix | None = None
+    asked: Asked,
+    assistant: Assistant,
+    *,
+    cache: AnswerCache | None = None,
+    mix: Mix | None = None,
+    pool: Executor | None = None,
 ) -> AsyncGenerator[Part, None]:
     """Yield the sources, the text as it is made, and last the checked Answer, which alone counts.
 
-    `mix` has the last word on the sources: a trial interleaves them with another release's. Closing the iterator stops
-    the work, the generator's upstream too. Errors of store and generator pass.
+    `mix` has the last word on the sources: a trial interleaves them with another release's. `pool` is where the second
+    look runs: a challenger's has its own. Closing the iterator stops the work, the generator's upstream too. Errors of
+    store and generator pass.
     """
     clock = _Clock()
     searched, blocked = standalone(asked.question, asked.history), assistant.answer.blocked
@@ -101,7 +108,7 @@ async def respond(
     k, second = asked.k or assistant.retrieval.k, assistant.retrieval.rerank
     found = await assistant.retrieve(worded, vector, replace(asked, k=depth(second, k)))
     clock.lap("retrieve")
-    best, flag = await rerank(worded, found, assistant.reranker, second, k=k)
+    best, flag = await rerank(worded, found, assistant.reranker, second, k=k, pool=pool)
     clock.lap("rerank")
     if mix is not None:
         best = await mix(searched, best)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
@@ -25,6 +26,8 @@ from .ports import Reranker
 from .tracing import span
 from .types import Hit
 
+log = logging.getLogger(__name__)
+
 
 def open_reranker(params: RerankParams, cache: Path | None = None) -> Reranker | None:
     """Make the reranker params name, None for ""; a model in {models} lies beside `cache`.
@@ -39,6 +42,7 @@ def open_reranker(params: RerankParams, cache: Path | None = None) -> Reranker |
     return reranker
 
 
+_TOLD = set[str]()  # rerankers whose failure was logged: it would be there once a question
 _POOL = ThreadPoolExecutor(1, thread_name_prefix="rerank")  # late scores hold up other late scores and nothing else
 
 
@@ -75,8 +79,8 @@ async def rerank(
     """Return the first `params.top` hits, never more than `k`, by a second look, and what did not go as usual.
 
     "rerank-skipped": the first hit stands clear of the second; "rerank-late": no scores within `params.timeout_s`, and
-    "rerank-failed": its server did not answer; the first stage's order stays then. "" otherwise, also without a
-    reranker, which leaves the hits as they are.
+    "rerank-failed": its server did not answer, or its model failed; the first stage's order stays then. "" otherwise,
+    also without a reranker, which leaves the hits as they are.
     """
     if reranker is None or len(hits) < 2:
         return list(hits[:k]), ""
@@ -94,6 +98,11 @@ async def rerank(
         work.add_done_callback(lambda late: late.exception())  # looked at, so that nobody warns
         return list(hits[:top]), "rerank-late"
     except ProviderError:
+        return list(hits[:top]), "rerank-failed"
+    except Exception:  # whatever a model raises: there is an order already
+        if reranker.name not in _TOLD:
+            _TOLD.add(reranker.name)
+            log.exception("%s failed: answers go without its second look; said once", reranker.name)
         return list(hits[:top]), "rerank-failed"
     first = np.array([hit.score for hit in hits[: len(texts)]], np.float32)
     best = order(scores, first, params.mix)[:top]

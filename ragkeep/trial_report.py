@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -48,14 +49,16 @@ _SEARCH = ("embed", "retrieve", "rerank")
 def trial_state(paths: Paths) -> dict[str, Any]:
     """Report the trial that runs, or else the last one: {"trial": None} where there was none. Raises ReleaseError.
 
-    Reads the log from where the trial began, so that it costs what was asked since then.
+    Reads the log from where the trial began to where it ended, so that it costs what was asked meanwhile.
     """
     found = latest_trial(paths)
     if found is None:
         return {"trial": None}
     trial, ended = found
-    report = report_trial(trial, read(paths.interactions, after=trial.after, skip_damaged=True))
-    return {"trial": told(trial), "running": ended is None and not trial.over(), **(ended or {}), **report}
+    records, told_of = read(paths.interactions, after=trial.after, skip_damaged=True), dict(ended or {})
+    before = told_of.pop("before", None)
+    report = report_trial(trial, records if before is None else takewhile(lambda one: one.seq <= before, records))
+    return {"trial": told(trial), "running": ended is None and not trial.over(), **told_of, **report}
 
 
 @dataclass(slots=True)

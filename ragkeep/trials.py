@@ -21,6 +21,7 @@ from blake3 import blake3
 from .config import Paths
 from .errors import LeaseLost, ReleaseError
 from .files import append_row, fsync_dir, read_json, write_json
+from .interactions import last_written
 
 TrialMode: TypeAlias = Literal["shadow", "split", "interleave"]
 Side: TypeAlias = Literal["champion", "challenger"]
@@ -114,7 +115,8 @@ def begin_trial(paths: Paths, trial: Trial) -> None:
 def end_trial(paths: Paths, *, why: str, at: str) -> Trial | None:
     """End the trial that is written down, and keep it among those that are over; a damaged one is only taken away.
 
-    Safe to repeat, and where there is none. Returns what was ended.
+    `before` is noted with it: the last sequence number in the log, after which nothing belongs to it. Safe to repeat, and
+    where there is none. Returns what was ended.
     """
     path = trial_path(paths)
     try:
@@ -122,15 +124,24 @@ def end_trial(paths: Paths, *, why: str, at: str) -> Trial | None:
     except ReleaseError:
         trial = None
     if trial and trial.id not in {row["id"] for row in past_trials(paths)}:
-        append_row(paths.releases / "trials.jsonl", {**asdict(trial), "ended_at": at, "why": why})
+        ended = {"ended_at": at, "why": why, "before": _last_written(paths)}
+        append_row(paths.releases / "trials.jsonl", {**asdict(trial), **ended})
     if path.exists():
         path.unlink(missing_ok=True)
         fsync_dir(path.parent)
     return trial
 
 
+def _last_written(paths: Paths) -> int | None:
+    """None for a log that cannot be read: that must keep nobody from rolling back."""
+    try:
+        return last_written(paths.interactions)
+    except OSError:
+        return None
+
+
 def past_trials(paths: Paths) -> list[dict[str, Any]]:
-    """List the trials that are over, oldest first: the fields of Trial, `ended_at` and `why`.
+    """List the trials that are over, oldest first: the fields of Trial, `ended_at`, `why` and `before`.
 
     A line that a power cut left torn is left out: it must keep nobody from rolling back.
     """
@@ -151,14 +162,17 @@ def told(trial: Trial) -> dict[str, Any]:
 
 
 def latest_trial(paths: Paths) -> tuple[Trial, dict[str, Any] | None] | None:
-    """Return the trial that runs, or the last one that ended with its `ended_at` and `why`. Raises ReleaseError."""
+    """Return the trial that runs, or the last that ended, with `ended_at`, `why` and `before`. Raises ReleaseError.
+
+    `before` is None where it was not noted.
+    """
     trial = read_trial(paths)
     if trial:
         return trial, None
     past = past_trials(paths)
     if not past:
         return None
-    ended = {key: past[-1][key] for key in ("ended_at", "why")}
+    ended = {key: past[-1].get(key) for key in ("ended_at", "why", "before")}
     try:
         return Trial(**{key: value for key, value in past[-1].items() if key not in ended}), ended
     except (ValueError, TypeError) as error:

@@ -185,6 +185,7 @@ def _rung(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path,
     if look and "rerank" in made.retrieve:
         judged = _in_time(judged, look.p95_ms, side.params.learn.rerank_ms)
         made = replace(made, card={**made.card, "p95_ms": look.p95_ms})
+        _write_card(made, side)  # again: "Why this answer?" says what a question costs
     outcome = Tried(name, kept=judged.promote, reasons=judged.reasons, gain=gain.as_json(), card=made.card)
     if not judged.promote:
         return side, outcome
@@ -220,8 +221,14 @@ def _learn(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path
     for old in out.glob(f"{made.learner}-*"):  # what is kept of earlier runs is kept elsewhere
         shutil.rmtree(old)
     made.folder.rename(folder)
-    write_json(folder / CARD, {**made.card, "passages": side.embedder.fingerprint})
-    return replace(made, folder=folder)
+    made = replace(made, folder=folder)
+    _write_card(made, side)
+    return made
+
+
+def _write_card(made: Learned, side: _Side) -> None:
+    if made.folder is not None:
+        write_json(made.folder / CARD, {**made.card, "passages": side.embedder.fingerprint})
 
 
 def _mixed_anew(paths: Paths, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> _Side:

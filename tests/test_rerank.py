@@ -68,6 +68,20 @@ def test_scores_that_do_not_come_leave_the_first_order_and_are_flagged(reranker:
     assert look("when are pumps serviced", FOUND, reranker) == (["valves are checked", "lids are opened"], flag)
 
 
+class _Broken:
+    name = "broken"
+
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        raise RuntimeError("the graph cannot be built")
+
+
+def test_a_model_that_fails_leaves_the_first_order_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        found = look("when are pumps serviced", FOUND, _Broken())
+        assert found == (["valves are checked", "lids are opened"], "rerank-failed")
+    assert [line.message.partition(":")[0] for line in caplog.records] == ["broken failed"]
+
+
 def test_without_a_reranker_nothing_is_cut() -> None:
     assert look("when", FOUND, None) == ([hit.chunk.text for hit in FOUND], "")
     assert open_reranker(RerankParams()) is None

@@ -36,7 +36,7 @@ def test_what_is_written_is_read_and_kept_when_it_is_over(tmp_path: Path) -> Non
         end_trial(paths, why="promoted", at="2026-11-22")
     assert (read_trial(paths), on_trial(paths)) == (None, None)
     assert [(row["id"], row["why"]) for row in past_trials(paths)] == [("7-3", "promoted")]
-    assert latest_trial(paths) == (trial(), {"ended_at": "2026-11-22", "why": "promoted"})
+    assert latest_trial(paths) == (trial(), {"ended_at": "2026-11-22", "why": "promoted", "before": 0})
 
 
 def test_a_torn_line_of_those_that_are_over_stops_nobody(tmp_path: Path) -> None:
@@ -253,7 +253,10 @@ def test_the_report_is_read_from_the_log_of_the_trial_that_runs_or_ended(tmp_pat
     assert (trial_state(paths)["running"], trial_state(paths)["answers"]) == (True, 1)
     end_trial(paths, why="enough", at="2026-11-22")
     found = trial_state(paths)
-    assert (found["running"], found["why"], found["answers"]) == (False, "enough", 1)
+    assert (found["running"], found["why"], found["answers"], "before" in found) == (False, "enough", 1, False)
+    with InteractionLog(paths.interactions) as log:
+        assert log.append(an_answer("a3", trial={"id": "7-3", "mode": "split", "side": "champion"})) == 3
+    assert trial_state(paths)["answers"] == 1  # what came after its end is not even read
 
 
 def test_a_log_from_before_there_were_trials_is_read() -> None:

@@ -11,11 +11,11 @@ or a document out of it again.
 
 from .erasure import Erasure
 from .log import InteractionLog
-from .reading import erased_by, find, read, segments
+from .reading import erased_by, find, last_written, read, segments
 from .records import answered, clicked, corrected, impressions, shadowed, voted
 from .segments import Segment
 
 __all__ = [
     "Erasure", "InteractionLog", "Segment", "answered", "clicked", "corrected", "erased_by", "find", "impressions",
-    "read", "segments", "shadowed", "voted",
+    "last_written", "read", "segments", "shadowed", "voted",
 ]  # fmt: skip

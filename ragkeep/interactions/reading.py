@@ -26,6 +26,7 @@ from .segments import (
     footer,
     frame_at,
     frames,
+    last_seq,
     open_paths,
     sealed_paths,
 )
@@ -51,6 +52,14 @@ def read(folder: Path, *, after: int = 0, sealed: bool = False, skip_damaged: bo
                 continue
             if record.seq > after:
                 yield record
+
+
+def last_written(folder: Path) -> int:
+    """Find the last sequence number in the log, sealed or not; 0 while there is none. Raises OSError."""
+    try:
+        return max(map(last_seq, [*open_paths(folder), *sealed_paths(folder)[-1:]]), default=0)
+    except FileNotFoundError:  # sealed since it was listed
+        return max(map(last_seq, sealed_paths(folder)[-1:]), default=0)
 
 
 def erased_by(folder: Path, *tombstones: int) -> Iterator[int]:

@@ -239,6 +239,8 @@ class Chat:
         now = time.monotonic()
         self._ended = {name: at for name, at in self._ended.items() if now - at < KEPT_S} | {session: now}
         await self.runs.end(session)
+        if self.trials:
+            self.trials.end(session)  # last: none of those runs puts anything there any more
 
     async def _work(self, run: Run, begun: _Begun) -> None:
         """Make the answer; its steps are one part of the request's trace."""
@@ -316,7 +318,8 @@ class Chat:
             "budget_warning": begun.verdict.state in ("warn", "cheaper"), "agreement": _agreement(others, made),
         })  # fmt: skip
         if begun.role and self.trials and logged:
-            self.trials.shadow(begun.role, begun.asked, made, user=begun.who.user, session=begun.session)
+            about = {"user": begun.who.user, "session": begun.session}
+            self.trials.shadow(begun.role, begun.asked, made, at=begun.at, **about)
         if self.traces and not self._gone(begun, made):
             body, now = begun.body, time.time()
             given = Given(begun.id, begun.trace, body.workspace, begun.session, body.message, made, now)

@@ -8,6 +8,7 @@ told, which takes it back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -51,10 +52,13 @@ def passing(error: Exception) -> bool:
 
 
 def warm(load: Callable[[Release], Assistant], release: Release) -> Assistant:
-    """Load a release and ask its index once, as a request would. Raises what keeps it from answering."""
+    """Load a release and ask its index and its reranker once, as a request would. Raises what keeps it from answering."""
     assistant = load(release)
     vector = assistant.embedder.embed([WARM_UP], role="query")[0]
     assistant.store.search(release.index.name, Query(WARM_UP, vector, k=1))
+    if assistant.reranker:
+        with contextlib.suppress(ProviderError):  # its server is away: answers do without it meanwhile
+            assistant.reranker.score(WARM_UP, [WARM_UP])
     return assistant
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from time import perf_counter
 from typing import Any
 
 from ..answer import Asked, Part, respond, shown
@@ -22,11 +22,13 @@ from ..errors import RagkeepError
 from ..generators.resilient import Resilient
 from ..interactions import InteractionLog, shadowed
 from ..interleave import Team, team_draft
+from ..memory import session_name
 from ..rerank import depth, rerank
 from ..trials import Side
 from ..types import Answer, Hit
 from .challenger import Challenger, Contest
 from .observe import Observer
+from .runs import KEPT_S
 
 log = logging.getLogger(__name__)
 PATIENCE_S = 1.0
@@ -138,7 +140,10 @@ async def ranked(assistant: Assistant, searched: str, asked: Asked) -> tuple[lis
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """An answer that was given, to be compared with what the challenger would have said."""
+    """An answer that was given, to be compared with what the challenger would have said.
+
+    `at` is when its question came, by the monotonic clock.
+    """
 
     contest: Contest
     answer: str
@@ -146,6 +151,7 @@ class Asking:
     searched: str
     user: str
     session: str
+    at: float
 
 
 @dataclass(eq=False)
@@ -156,6 +162,7 @@ class Trials:
     log: InteractionLog
     observer: Observer
     deleted: Callable[[str, Iterable[str]], bool] = lambda _workspace, _uris: False
+    _ended: dict[str, float] = field(default_factory=dict)
     _queue: asyncio.Queue[Asking] = field(default_factory=lambda: asyncio.Queue(WAITING))
 
     def role(
@@ -178,14 +185,28 @@ class Trials:
             return None
         return Role(contest, champion, self.challenger, self.observer, answer, side)
 
-    def shadow(self, role: Role, asked: Asked, made: Answer, *, user: str, session: str) -> None:
-        """Have the challenger answer the same, later; one that was refused or kept from before is not asked again."""
+    def shadow(self, role: Role, asked: Asked, made: Answer, *, user: str, session: str, at: float) -> None:
+        """Have the challenger answer the same, later; one that was refused or kept from before is not asked again.
+
+        `at` is when the question came, by the monotonic clock.
+        """
         if role.contest.trial.mode != "shadow" or made.reason or "cached" in made.flags:
             return
         try:
-            self._queue.put_nowait(Asking(role.contest, role.answer, asked, made.searched, user, session))
+            self._queue.put_nowait(Asking(role.contest, role.answer, asked, made.searched, user, session, at))
         except asyncio.QueueFull:
             self.observer.trial.labels("dropped").inc()
+
+    def end(self, session: str) -> None:
+        """Drop what waits of a session, named as in memory, that is being erased; what is computed now is not kept."""
+        now = time.monotonic()
+        self._ended = {name: at for name, at in self._ended.items() if now - at < KEPT_S} | {session: now}
+        for one in [self._queue.get_nowait() for _ in range(self._queue.qsize())]:
+            if not self._gone(one):
+                self._queue.put_nowait(one)
+
+    def _gone(self, one: Asking) -> bool:
+        return self._ended.get(session_name(one.asked.workspace, one.user, one.session), 0.0) >= one.at
 
     async def work(self) -> None:
         """Compute what waits, one after another, until cancelled."""
@@ -205,7 +226,7 @@ class Trials:
     async def _shadowed(self, one: Asking) -> None:
         hits, made, timings = await _computed(one.contest.challenger, one.asked, one.searched)
         uris, workspace = {hit.chunk.uri for hit in hits}, one.asked.workspace
-        if self.deleted(workspace, uris):
+        if self._gone(one) or self.deleted(workspace, uris):
             return
         trial, index = one.contest.trial, one.contest.challenger.release.index.name
         record = shadowed(
@@ -216,6 +237,8 @@ class Trials:
         await self.log.append_async(record)
         for uri in sorted(uri for uri in uris if self.deleted(workspace, [uri])):  # deleted while it was written down
             await asyncio.to_thread(self.log.erase, "document", uri, workspace=workspace)
+        if self._gone(one):
+            await asyncio.to_thread(self.log.erase, "session", one.session, workspace=workspace, user=one.user)
 
 
 async def _computed(
@@ -223,12 +246,13 @@ async def _computed(
 ) -> tuple[Sequence[Hit], Answer | None, dict[str, float]]:
     """Answer by the challenger's first generator where that costs nothing, else only search."""
     if challenger.answer.generators[0].backend not in FREE:
-        began = perf_counter()
+        began = time.perf_counter()
         _, found = await ranked(challenger, searched, asked)
-        return found, None, {"retrieve": round(1000 * (perf_counter() - began), 2)}
+        return found, None, {"retrieve": round(1000 * (time.perf_counter() - began), 2)}
     alone = Resilient(challenger.generators[:1], deadline_s=challenger.answer.deadline_s)
     last: Part = ""
-    async for part in respond(replace(asked, model="", trusted=False), replace(challenger, answering=alone)):
+    asked, challenger = replace(asked, model="", trusted=False), replace(challenger, answering=alone)
+    async for part in respond(asked, challenger, pool=_RERANKS):
         last = part
     if not isinstance(last, Answer):
         raise RuntimeError("respond ended without an Answer")

@@ -9,6 +9,7 @@ from flows.lease import Lease
 from flows.publish import promote, prune_versions, recover, rollback
 from ragkeep.config import IndexParams, Params, Paths
 from ragkeep.errors import IndexMissing, LeaseLost, ReleaseError
+from ragkeep.learned import Part, rows_of
 from ragkeep.releases import read_release, save_release
 from ragkeep.stores.memory import MemoryStore
 from ragkeep.trials import Trial, past_trials, read_trial
@@ -113,6 +114,19 @@ def test_what_people_would_see_must_have_passed_the_gate(
     store.drop("docs-c")
     with pytest.raises(IndexMissing):
         trials.start(paths, PARAMS, 3, mode="shadow", share=0.1)
+
+
+def test_a_challenger_whose_model_is_gone_is_refused_before_anything_is_written(
+    paths: Paths, store: MemoryStore, lease: Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(paths, store, 1, lease=lease, reason="")
+    part = Part("reranker", "", folder="reranker-1", sha256="0" * 64, version=1)
+    save_release(paths, replace(read_release(paths, 2), serving={"learned": rows_of([part])}))
+    monkeypatch.setattr(trials, "open_store", lambda *_: store)
+    _freed(lease)
+    with pytest.raises(ReleaseError, match="release 2 binds reranker/1, which is not kept any more"):
+        trials.start(paths, PARAMS, 2, mode="shadow", share=0.1)
+    assert read_trial(paths) is None
 
 
 def _freed(lease: Lease) -> None:

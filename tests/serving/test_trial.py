@@ -218,7 +218,7 @@ def test_more_than_the_shadow_can_hold_is_dropped_and_counted(served: Served, cl
     begin(served, "shadow")
     trials = served.app.state.server.chat.trials
     contest = trials.challenger._contest
-    waiting: Asking = Asking(contest, "a", None, "", "u", "s")  # type: ignore[arg-type]  # nobody looks at it
+    waiting: Asking = Asking(contest, "a", None, "", "u", "s", 0.0)  # type: ignore[arg-type]  # nobody looks at it
     trials._queue._queue.extend([waiting] * WAITING)  # a shadow that is busy
     ask(client)
     assert counted(client, "dropped") == 1

@@ -132,6 +132,7 @@ def test_serving_looks_twice_says_so_and_a_step_back_takes_it_back(tonight: Path
     told = explain_answer(tonight, [Interaction(1, "t", "answer", "default", "u", "s", "a", "2", {})])
     assert told["second_look"]["model"] == "reranker/1"
     assert told["second_look"]["weights"]["pairs"] > 0
+    assert told["second_look"]["p95_ms"] == found["tried"][0]["card"]["p95_ms"]
 
 
 def test_changed_weights_are_refused(tonight: Paths, found: dict[str, Any]) -> None:
