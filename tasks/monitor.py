@@ -107,7 +107,7 @@ def look(paths: Paths, params: Params, *, draw: bool = True) -> dict[str, Any]:
         "recall": _part(lambda: _recall(store, release, mine)),
         "questions": _part(lambda: _questions(paths, release, embedder, store)),
         "documents": _part(lambda: _documents(paths, release, mine, data)),
-        "feedback": _part(lambda: releases(paths.interactions, str(release.number))),
+        "feedback": _part(lambda: releases(paths, str(release.number))),
     }
     found["alarms"] = [what for what in CHECKED if found[what].get("alarm")]
     found["figures"] = figures(found)

@@ -4,6 +4,7 @@ import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from ragkeep.files import read_json, write_json
 from ragkeep.interactions import InteractionLog
 from ragkeep.releases import require_champion
 from ragkeep.testing import HashEmbedder
+from ragkeep.types import Interaction
 from tasks import monitor
 from tasks.portrait import SAMPLE, read_portrait
 from tasks.usage import LEAST_ANSWERS, QUESTIONS, between, newest, releases
 from tests.interaction_cases import a_click, a_vote
-from tests.tasks.live import CAKES, HASHED, PUMPS, asked, log, publish, sentences
+from tests.tasks.live import CAKES, HASHED, PUMPS, asked, log, moved, publish, sentences
 
 
 @pytest.fixture(scope="module")
@@ -181,8 +183,9 @@ def test_an_embedder_that_is_accepted_embeds_everything_anew(paths: Paths) -> No
     assert read_json(paths.state / "night.json") is None
 
 
-def voted(release: str, answers: int, down: int) -> list[object]:
+def voted(release: str, answers: int, down: int, trial: dict[str, Any] | None = None) -> list[Interaction]:
     given = asked(sentences(PUMPS, answers, seed=int(release)), release)
+    given = [replace(one, payload={**one.payload, "trial": trial}) for one in given]
     return [*given, *(a_vote(one.answer, -1, workspace="default") for one in given[:down])]
 
 
@@ -192,20 +195,45 @@ def test_shares_are_told_by_release_newest_first(paths: Paths) -> None:
     clicks = [a_click(one.answer, workspace="default") for one in (given[1], given[1], given[2])]
     log(paths, [*given, *(a_vote(one.answer, -1, workspace="default") for one in given[:2]), last_word, *clicks])
     log(paths, [*asked(["e"], "2", uris=()), replace(a_vote("gone"), workspace="default")])
-    newer, older = releases(paths.interactions, "2")["rows"]
+    newer, older = releases(paths, "2")["rows"]
     assert (newer["release"], newer["answers"], newer["abstained"][0]) == ("2", 1, 1.0)
     assert (older["answers"], older["down"][0], older["clicked"][0], older["abstained"][0]) == (4, 0.25, 0.5, 0.0)
 
 
 @pytest.mark.parametrize(("down", "alarm"), [((6, 9), False), ((6, 40), True), ((40, 6), False)])
 def test_more_bad_votes_than_before_are_an_alarm_beyond_chance(paths: Paths, down: tuple[int, int], alarm: bool) -> None:
-    log(paths, [*voted("1", 200, down[0]), *voted("2", 200, down[1])])  # type: ignore[list-item]
-    found = releases(paths.interactions, "2")
+    log(paths, [*voted("1", 200, down[0]), *voted("2", 200, down[1])])
+    moved(paths, 1, 2)
+    found = releases(paths, "2")
     assert (found["before"], found["alarm"]) == ("1", alarm)
 
 
 def test_few_answers_are_too_few_to_tell(paths: Paths) -> None:
-    log(paths, [*voted("1", 200, 0), *voted("2", LEAST_ANSWERS - 1, 99)])  # type: ignore[list-item]
-    found = releases(paths.interactions, "2")
+    log(paths, [*voted("1", 200, 0), *voted("2", LEAST_ANSWERS - 1, 99)])
+    moved(paths, 1, 2)
+    found = releases(paths, "2")
     assert found["alarm"] is None
     assert "99 answers of at least 100" in found["why"]
+
+
+SPLIT = {"id": "7-3", "mode": "split", "side": "challenger"}
+MIXED = {"id": "7-3", "mode": "interleave", "challenger": "3", "index": "i", "teams": ["champion", "challenger"]}
+
+
+def test_what_was_said_on_trial_speaks_for_neither_release_nor_for_what_is_asked(paths: Paths) -> None:
+    log(paths, voted("2", 150, 3, SPLIT | {"side": "champion"}))
+    mixed = [replace(one, release="2") for one in voted("4", 10, 10, MIXED)]
+    log(paths, [*voted("3", 150, 75, SPLIT), *mixed])
+    found = releases(paths, "2")
+    assert [(row["release"], row["answers"], row["down"][0]) for row in found["rows"]] == [("2", 150, 0.02)]
+    assert len(newest(paths.interactions, 0).asked) == 150
+
+
+def test_the_release_before_is_the_one_whose_place_was_taken(paths: Paths) -> None:
+    log(paths, [*voted("1", 200, 60), *voted("3", 200, 6), *voted("2", 200, 40)])  # 3 answered while it was tried
+    for before, to in ((1, 2), (2, 3)):
+        moved(paths, before, to)
+    found = releases(paths, "3")
+    assert (found["before"], found["alarm"]) == ("2", False)
+    moved(paths, 3, 1)  # taken back
+    assert (releases(paths, "1")["before"], releases(paths, "1")["alarm"]) == ("3", True)
