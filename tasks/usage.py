@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaluation.drift import LEAST, Share, difference, wilson
+from evaluation.drift import LEAST, Share
 from ragkeep.config import Paths
 from ragkeep.interactions import read
 from ragkeep.interactions.segments import answer_key
 from ragkeep.releases import history
+from ragkeep.trial_stats import newcombe, wilson
 from ragkeep.types import Interaction
 from tasks.history import window_start
 
@@ -114,10 +115,10 @@ def _tried(record: Interaction) -> bool:
 
 
 def _shares(name: str, one: Release) -> dict[str, Any]:
-    shares = {what: wilson(getattr(one, what), one.answers) for what in SHARES}
+    shares = {what: getattr(one, what) / one.answers for what in SHARES}
     return {
         "release": name, "answers": one.answers, "simulated": one.simulated,
-        **{what: _rounded(share) for what, share in shares.items()},
+        **{what: _rounded((share, *wilson(share, one.answers))) for what, share in shares.items()},
     }  # fmt: skip
 
 
@@ -127,19 +128,20 @@ def _compared(before: str, then: Release | None, now: Release | None) -> dict[st
     if min(now.answers, then.answers) < LEAST_ANSWERS:
         fewest = min(now.answers, then.answers)
         return {"alarm": None, "before": before, "why": f"too few to tell: {fewest} answers of at least {LEAST_ANSWERS}"}
-    found = {
-        what: difference((getattr(then, what), then.answers), (getattr(now, what), now.answers), confidence=CONFIDENCE)
-        for what in SHARES
-    }
-    down = found["down"]
+    found = {what: _difference(what, now, then) for what in SHARES}
     return {
-        "before": before, "alarm": bool(down and down[1] > 0),
+        "before": before, "alarm": found["down"][1] > 0,
         "difference": {what: _rounded(share) for what, share in found.items()},
     }  # fmt: skip
 
 
-def _rounded(share: Share | None) -> list[float] | None:
-    return [round(value, 4) for value in share] if share else None
+def _difference(what: str, now: Release, then: Release) -> Share:
+    a, b = getattr(now, what) / now.answers, getattr(then, what) / then.answers
+    return a - b, *newcombe(a, now.answers, b, then.answers, confidence=CONFIDENCE)
+
+
+def _rounded(share: Share) -> list[float]:
+    return [round(value, 4) for value in share]
 
 
 @dataclass(frozen=True, slots=True)
