@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ragkeep.config import Params, Paths
 from ragkeep.embedders import load_embedder, query_fingerprint
 from ragkeep.errors import EmbedderMoved, RagkeepError
 from ragkeep.files import append_row, read_json, read_rows, write_json
+from ragkeep.glossary import Glossary
 from ragkeep.ports import Embedder, VectorStore
 from ragkeep.releases import pointer, read_release, require_champion
 from ragkeep.stores import open_store
@@ -105,7 +106,7 @@ def look(paths: Paths, params: Params, *, draw: bool = True) -> dict[str, Any]:
         "index": release.index.name,
         "embedder": _part(lambda: _embedder(embedder, paths)),
         "recall": _part(lambda: _recall(store, release, mine)),
-        "questions": _part(lambda: _questions(paths, release, embedder, store)),
+        "questions": _part(lambda: _questions(paths, params, release, embedder, store)),
         "documents": _part(lambda: _documents(paths, release, mine, data)),
         "feedback": _part(lambda: releases(paths, str(release.number))),
     }
@@ -157,16 +158,17 @@ def _recall(store: VectorStore, release: Release, portrait: Portrait | None) -> 
     return {"alarm": value < RECALL_FLOOR, "value": value, "floor": RECALL_FLOOR, "asked": asked}
 
 
-def _questions(paths: Paths, release: Release, embedder: Embedder, store: VectorStore) -> dict[str, Any]:
+def _questions(paths: Paths, params: Params, release: Release, embedder: Embedder, store: VectorStore) -> dict[str, Any]:
     """Hold the newest questions against those of the time when what answers was new."""
-    reference = _reference(paths, release, embedder)
+    glossary = release_params(params, release).retrieve.glossary
+    reference = _reference(paths, release, embedder, glossary)
     now = newest(paths.interactions, reference.last)
     counts = {"before": len(reference.asked), "now": len(now.asked), "records": [reference.first, reference.last]}
     if not (reference.enough and now.enough):
         return _unknown(
             f"too few to tell: {counts['now']} new questions, {counts['before']} to hold them against", **counts
         )
-    sides = [_vectors(embedder, one) for one in (reference, now)]
+    sides = [_vectors(embedder, one, Glossary(glossary)) for one in (reference, now)]
     apart = told_apart(*sides)
     cosines = [_cosines(store, release, one, vectors) for one, vectors in zip((reference, now), sides, strict=True)]
     share = far(*cosines)
@@ -186,12 +188,15 @@ def _questions(paths: Paths, release: Release, embedder: Embedder, store: Vector
     }  # fmt: skip
 
 
-def _reference(paths: Paths, release: Release, embedder: Embedder) -> Questions:
+def _reference(paths: Paths, release: Release, embedder: Embedder, glossary: Mapping[str, str]) -> Questions:
     """The questions of the time when this embedder, with what it learned, was first watched with enough of them.
+
+    A glossary is part of it: it changes what is embedded.
 
     Only their range in the log is kept: who is erased from the log is erased from here.
     """
-    key = content_id(query_fingerprint(embedder), repr(release.serving.get("learned", [])))[:16]
+    worded = [repr(sorted(glossary.items()))] if glossary else []
+    key = content_id(query_fingerprint(embedder), repr(release.serving.get("learned", [])), *worded)[:16]
     kept: dict[str, list[int]] = read_json(paths.monitor / REFERENCES) or {}
     if key in kept:
         found = between(paths.interactions, *kept[key])
@@ -203,8 +208,9 @@ def _reference(paths: Paths, release: Release, embedder: Embedder) -> Questions:
     return found
 
 
-def _vectors(embedder: Embedder, asked: Questions) -> Vectors:
-    return embedder.embed([text for _, text in asked.asked], role="query")
+def _vectors(embedder: Embedder, asked: Questions, glossary: Glossary) -> Vectors:
+    """Embed questions as serving does, float32 (n, dim): in the documents' words."""
+    return embedder.embed([glossary.apply(text) for _, text in asked.asked], role="query")
 
 
 def _cosines(store: VectorStore, release: Release, asked: Questions, vectors: Vectors) -> Any:

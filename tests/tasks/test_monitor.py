@@ -14,7 +14,7 @@ from ragkeep.config import Paths
 from ragkeep.errors import EmbedderMoved, ReleaseError
 from ragkeep.files import read_json, write_json
 from ragkeep.interactions import InteractionLog
-from ragkeep.releases import require_champion
+from ragkeep.releases import require_champion, save_release
 from ragkeep.testing import HashEmbedder
 from ragkeep.types import Interaction
 from tasks import monitor
@@ -119,6 +119,20 @@ def test_questions_about_something_else_are_drift(paths: Paths) -> None:
     assert found["alarms"] == ["questions"]
     assert {"told apart from before", "far from every document"} <= set(found["questions"]["reasons"])
     assert found["questions"]["auc"] > 0.9
+
+
+def test_questions_are_embedded_in_the_words_they_are_searched_with(paths: Paths) -> None:
+    live = require_champion(paths)
+    words = dict(zip(CAKES.split(), PUMPS.split(), strict=True))
+    retrieve = live.serving["retrieve"] | {"glossary": words}
+    log(paths, asked(sentences(PUMPS, 300, seed=2)))
+    monitor.look(paths, HASHED)
+    save_release(paths, replace(live, serving=live.serving | {"retrieve": retrieve}))
+    assert monitor.look(paths, HASHED)["questions"]["now"] == 0  # another glossary has a reference of its own
+    log(paths, asked(sentences(CAKES, 300, seed=3)))
+    found = monitor.look(paths, HASHED)["questions"]
+    assert found["auc"] < 0.65
+    assert "far from every document" not in found["reasons"]
 
 
 def test_the_same_question_again_and_again_is_one_question(paths: Paths) -> None:
