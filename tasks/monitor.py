@@ -91,7 +91,7 @@ def series(paths: Paths, limit: int = 90) -> list[dict[str, Any]]:
 def look(paths: Paths, params: Params, *, draw: bool = True) -> dict[str, Any]:
     """Look at everything; keep and return what was found. Raises ReleaseError where nothing is published yet.
 
-    `draw` lets the portrait of a new index be drawn from data/: for who holds the night's lease.
+    `draw` lets the portrait of a new index be drawn from data/: for who holds the night's lease. It is kept as "drawn".
     """
     began = time.monotonic()
     release = require_champion(paths)
@@ -104,6 +104,7 @@ def look(paths: Paths, params: Params, *, draw: bool = True) -> dict[str, Any]:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "release": str(release.number),
         "index": release.index.name,
+        "drawn": draw,
         "embedder": _part(lambda: _embedder(embedder, paths)),
         "recall": _part(lambda: _recall(store, release, mine)),
         "questions": _part(lambda: _questions(paths, params, release, embedder, store)),

@@ -65,6 +65,14 @@ def test_a_young_look_is_not_had_again(paths: Paths, params: Params) -> None:
     assert len(monitor.series(paths)) == 2
 
 
+def test_a_look_of_a_persons_does_not_keep_the_night_from_its_own(paths: Paths, params: Params) -> None:
+    assert monitor.look(paths, params, draw=False)["recall"]["alarm"] is None
+    found = watch.look(paths, params)
+    assert found
+    assert found["recall"]["value"] == 1.0
+    assert len(monitor.series(paths)) == 2
+
+
 def test_an_unchanged_night_looks_and_says_what_it_found(paths: Paths, params: Params) -> None:
     remember(paths, start.fingerprint(paths, params), RESULT)
     result = start.start(paths, params)
