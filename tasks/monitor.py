@@ -70,9 +70,9 @@ def accept_embedder(paths: Paths, params: Params) -> str:
     release = require_champion(paths)
     embedder = embedder_of(paths, params, release)
     canary.kept_at(embedder, paths.monitor).unlink(missing_ok=True)
-    kept = cache_path(paths.cache, embedder.fingerprint, embedder.dim)
-    stale = [*kept.parent.glob(f"{kept.name}*"), *(paths.data / "vectors").glob("*"), paths.state / "night.json"]
-    for path in stale:
+    kept = {cache_path(paths.cache, who, embedder.dim) for who in (embedder.fingerprint, query_fingerprint(embedder))}
+    cached = [path for one in kept for path in one.parent.glob(f"{one.name}*")]
+    for path in (*cached, *(paths.data / "vectors").glob("*"), paths.state / "night.json"):
         path.unlink(missing_ok=True)
     return query_fingerprint(embedder)
 

@@ -17,6 +17,7 @@ from ragkeep.interactions import InteractionLog
 from ragkeep.releases import require_champion, save_release
 from ragkeep.testing import HashEmbedder
 from ragkeep.types import Interaction
+from ragkeep.vector_cache import VectorCache, cache_path
 from tasks import monitor
 from tasks.portrait import SAMPLE, read_portrait
 from tasks.usage import LEAST_ANSWERS, QUESTIONS, between, newest, releases
@@ -195,6 +196,20 @@ def test_an_embedder_that_is_accepted_embeds_everything_anew(paths: Paths) -> No
     assert not list((paths.data / "vectors").iterdir())
     assert not list(paths.cache.glob("vectors-*"))
     assert read_json(paths.state / "night.json") is None
+
+
+class Learned(HashEmbedder):
+    """Passages as ever; questions by what was learned for them."""
+
+    query_fingerprint = "learned for hash"
+
+
+def test_an_embedder_that_is_accepted_embeds_questions_anew_too(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "embedder_of", lambda *_: Learned())
+    for who in (Learned().fingerprint, Learned.query_fingerprint, "another"):
+        VectorCache(paths.cache, who, Learned().dim).close()
+    monitor.accept_embedder(paths, HASHED)
+    assert list(paths.cache.glob("vectors-*.sqlite")) == [cache_path(paths.cache, "another", Learned().dim)]
 
 
 def voted(release: str, answers: int, down: int, trial: dict[str, Any] | None = None) -> list[Interaction]:
