@@ -12,8 +12,8 @@ from typing import Any
 
 from ragkeep.config import Params, Paths, load_params
 from ragkeep.errors import EmbedderMoved, RagkeepError
-from ragkeep.files import read_json
 from ragkeep.releases import NOT_UP, history, pointer
+from ragkeep.watched import last_look
 
 from .alerts import Trouble, tell
 from .lease import hold
@@ -73,7 +73,7 @@ def _young(paths: Paths, release: str) -> dict[str, Any] | None:
     One that a person had draws no portrait of a new index, and the documents it is of do not stay: it is not enough.
     """
     try:
-        kept: dict[str, Any] | None = read_json(paths.monitor / "last.json")
+        kept = last_look(paths)
         if not kept or kept["release"] != release or kept["alarms"] or not kept.get("drawn"):
             return None
         age = (datetime.now(UTC) - datetime.fromisoformat(kept["at"])).total_seconds()

@@ -22,13 +22,14 @@ from ragkeep.app import release_params
 from ragkeep.config import Params, Paths
 from ragkeep.embedders import load_embedder, query_fingerprint
 from ragkeep.errors import EmbedderMoved, RagkeepError
-from ragkeep.files import append_row, read_json, read_rows, write_json
+from ragkeep.files import append_row, read_json, write_json
 from ragkeep.glossary import Glossary
 from ragkeep.ports import Embedder, VectorStore
 from ragkeep.releases import pointer, read_release, require_champion
 from ragkeep.stores import open_store
 from ragkeep.types import Query, Release, Vectors, content_id
 from ragkeep.vector_cache import cache_path
+from ragkeep.watched import HISTORY, LAST
 from tasks.index import RECALL_FLOOR
 from tasks.portrait import Portrait, length_bin, portrait_of, read_portrait
 from tasks.recall import share_found
@@ -36,7 +37,7 @@ from tasks.usage import Questions, between, newest, releases
 
 PROBE_S = 10.0
 """How long the recall probe and the search for far questions may take, each."""
-LAST, HISTORY, REFERENCES = "last.json", "history.jsonl", "references.json"
+REFERENCES = "references.json"
 
 
 def embedder_of(paths: Paths, params: Params, release: Release) -> Embedder:
@@ -75,17 +76,6 @@ def accept_embedder(paths: Paths, params: Params) -> str:
     for path in (*cached, *(paths.data / "vectors").glob("*"), paths.state / "night.json"):
         path.unlink(missing_ok=True)
     return query_fingerprint(embedder)
-
-
-def last(paths: Paths) -> dict[str, Any] | None:
-    """Return what the last look found; None before the first."""
-    found: dict[str, Any] | None = read_json(paths.monitor / LAST)
-    return found
-
-
-def series(paths: Paths, limit: int = 90) -> list[dict[str, Any]]:
-    """Return the figures of the last looks, oldest first."""
-    return read_rows(paths.monitor / HISTORY)[-limit:]
 
 
 def look(paths: Paths, params: Params, *, draw: bool = True) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ragkeep.releases import require_champion, save_release
 from ragkeep.testing import HashEmbedder
 from ragkeep.types import Interaction
 from ragkeep.vector_cache import VectorCache, cache_path
+from ragkeep.watched import last_look, looks
 from tasks import monitor
 from tasks.portrait import SAMPLE, read_portrait
 from tasks.usage import LEAST_ANSWERS, QUESTIONS, between, newest, releases
@@ -56,8 +57,8 @@ def test_a_healthy_release_raises_no_alarm_and_leaves_a_line(paths: Paths) -> No
     assert found["embedder"]["state"] == "same"
     assert "too few" in found["questions"]["why"]
     assert "no earlier index" in found["documents"]["why"]
-    assert monitor.last(paths) == found
-    (line,) = monitor.series(paths)
+    assert last_look(paths) == found
+    (line,) = looks(paths)
     assert line["recall_at_10"] == 1.0
 
 
