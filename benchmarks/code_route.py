@@ -59,12 +59,13 @@ def golden(paths: Paths) -> Compared:
     sets = load_sets([paths.root / name for name in params.evaluate.sets])
     asked = [resolver.resolve(q) for one in sets for q in one.questions if q.answerable]
     version, store = IndexVersion(**read_json(paths.data / "index.json")), open_store(params.index, paths)
+    words = {r.question.id: r.question.text for r in asked}
     texts = {r.question.id: (r.question.text, r.question.workspace) for r in asked}
     legs = all_legs(store, embedder, version, texts, params.retrieve.candidates)
     places = chunk_places(paths.data / "chunks", asked)
     dev, test = ([r for r in asked if r.question.split == split] for split in ("dev", "test"))
-    tuned = tune(golden_curves(legs, dev, places, params.retrieve.fusion), params.retrieve)
-    return report(tuned, golden_curves(legs, test, places, params.retrieve.fusion))
+    tuned = tune(golden_curves(legs, dev, words, places, params.retrieve.fusion), params.retrieve)
+    return report(tuned, golden_curves(legs, test, words, places, params.retrieve.fusion))
 
 
 def pooled(folders: list[Path], cache: Path) -> Compared:

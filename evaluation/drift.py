@@ -10,8 +10,6 @@ Three measures, and each says "cannot tell" (None) of fewer than LEAST on either
     far          the share of questions farther from every document than 95 in 100 were: Wilson's interval (1927)
     psi          population stability index of counts, where .25 is the usual alarm (Siddiqi, "Credit Risk Scorecards",
                  2006); of equal distributions it is about (bins - 1)(1/n + 1/m) (Yurdakul, 2018)
-
-`wilson` and `difference` (Newcombe, Statistics in Medicine 17, 1998, method 10) are intervals of shares.
 """
 
 from __future__ import annotations
@@ -25,6 +23,7 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from ragkeep.trial_stats import wilson
 from ragkeep.types import Vectors
 
 LEAST = 200
@@ -105,7 +104,8 @@ def far(before: NDArray[np.float64], now: NDArray[np.float64]) -> Share | None:
     """
     if min(len(before), len(now)) < LEAST:
         return None
-    return wilson(int((now < np.quantile(before, FAR_QUANTILE)).sum()), len(now))
+    share = float((now < np.quantile(before, FAR_QUANTILE)).mean())
+    return share, *wilson(share, len(now))
 
 
 def psi(before: Mapping[str, int], now: Mapping[str, int]) -> float | None:
@@ -127,24 +127,3 @@ def psi(before: Mapping[str, int], now: Mapping[str, int]) -> float | None:
         p, q = (a + 0.5) / (n + 0.5 * len(pairs)), (b + 0.5) / (m + 0.5 * len(pairs))
         total += (q - p) * math.log(q / p)
     return total
-
-
-def wilson(k: int, n: int, *, confidence: float = 0.95) -> Share | None:
-    """Return the share k/n with Wilson's score interval; None of nothing."""
-    if n <= 0:
-        return None
-    z = _NORMAL.inv_cdf(0.5 + confidence / 2)
-    p, extra = k / n, z * z / n
-    centre = (p + extra / 2) / (1 + extra)
-    half = z / (1 + extra) * math.sqrt(p * (1 - p) / n + extra / (4 * n))
-    return p, max(0.0, centre - half), min(1.0, centre + half)
-
-
-def difference(before: tuple[int, int], now: tuple[int, int], *, confidence: float = 0.95) -> Share | None:
-    """Return now's share less before's, each given as (k, n), with Newcombe's hybrid score interval."""
-    one, other = wilson(*before, confidence=confidence), wilson(*now, confidence=confidence)
-    if one is None or other is None:
-        return None
-    delta = other[0] - one[0]
-    down, up = math.hypot(other[0] - other[1], one[2] - one[0]), math.hypot(other[2] - other[0], one[0] - one[1])
-    return delta, delta - down, delta + up

@@ -98,9 +98,16 @@ def all_legs(
 
 
 def golden_curves(
-    legs: Mapping[str, Legs], asked: Sequence[Resolved], places: Mapping[str, Place], method: str
+    legs: Mapping[str, Legs],
+    asked: Sequence[Resolved],
+    texts: Mapping[str, str],
+    places: Mapping[str, Place],
+    method: str,
 ) -> Curves:
-    """Return the nDCG@10 of labelled questions at each of WEIGHTS, by their routes; no key for a route without any."""
+    """Return the nDCG@10 of labelled questions at each of WEIGHTS, by their routes; no key for a route without any.
+
+    `texts` are the questions as they were searched, by id: a glossary's words may take another route, and do in serving.
+    """
     groups = {r.question.id: r.groups for r in asked if r.question.answerable}
     counts = {q: len(found) for q, found in groups.items()}
     columns = []
@@ -110,7 +117,7 @@ def golden_curves(
         scores = score_earned(earned, counts)
         columns.append([scores[q]["ndcg_at_10"] for q in groups])
     rows = np.asarray(columns, np.float64).T
-    taken = np.asarray([route(r.question.text) for r in asked if r.question.answerable])
+    taken = np.asarray([route(texts[q]) for q in groups])
     return {name: rows[taken == name] for name in ROUTES if (taken == name).any()}
 
 

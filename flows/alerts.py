@@ -20,12 +20,12 @@ from typing import Any, Literal
 
 from ragkeep.config import AlertParams, Params, Paths
 from ragkeep.errors import ProviderError
-from ragkeep.files import read_json, write_json
+from ragkeep.files import write_json
 from ragkeep.types import content_id
+from ragkeep.watched import ALERTS, alerts
 from ragkeep.wire import Call, bearer, send
 
 log = logging.getLogger("prefect.ragkeep")
-STATE = "alerts.json"
 TRIES = 2
 Severity = Literal["critical", "warning"]
 
@@ -44,27 +44,13 @@ class Trouble:
     case: str = ""
 
 
-def firing(paths: Paths) -> dict[str, dict[str, Any]]:
-    """Return what is the matter now: name -> the alert as it was told."""
-    return {name: row for name, row in _known(paths).items() if row["state"] == "firing"}
-
-
-def _known(paths: Paths) -> dict[str, dict[str, Any]]:
-    try:
-        found: dict[str, dict[str, Any]] = read_json(paths.state / STATE) or {}
-    except ValueError as error:
-        log.warning("%s is damaged (%s): what is the matter is told anew", paths.state / STATE, error)
-        return {}
-    return found
-
-
 def tell(paths: Paths, params: Params, found: Mapping[str, Trouble | None]) -> None:
     """Take over what was found: a Trouble by name, None for what is well; names that are absent stay as they are.
 
     Hooks that do not know of a trouble yet are told, and of its end those that know of it. A hook that fails is logged
     and asked again the next time; never raises for one.
     """
-    known = _known(paths)
+    known = alerts(paths)
     after = dict(known)
     for name, trouble in found.items():
         before = after.pop(name, None)
@@ -73,7 +59,7 @@ def tell(paths: Paths, params: Params, found: Mapping[str, Trouble | None]) -> N
             after[name] = row
     if after != known:
         with contextlib.suppress(OSError):  # a full disk: it is told again
-            write_json(paths.state / STATE, after)
+            write_json(paths.state / ALERTS, after)
 
 
 def _begun(paths: Paths, params: Params, name: str, trouble: Trouble, before: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Watching, as a part of the night: what tasks/monitor.py finds, and who is told of it (flows/alerts.py).
 
-Every night looks, also one without news; a look that is younger than FRESH_S, of the same release, and that raised no
-alarm is not had again.
+Every night looks, also one without news; a night's look that is younger than FRESH_S, of the same release, and that
+raised no alarm is not had again.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from ragkeep.config import Params, Paths, load_params
 from ragkeep.errors import EmbedderMoved, RagkeepError
-from ragkeep.files import read_json
 from ragkeep.releases import NOT_UP, history, pointer
+from ragkeep.watched import last_look
 
 from .alerts import Trouble, tell
 from .lease import hold
@@ -68,10 +68,13 @@ def look(paths: Paths, params: Params, *, fresh: bool = True) -> dict[str, Any] 
 
 
 def _young(paths: Paths, release: str) -> dict[str, Any] | None:
-    """Return the last look if it is young, of the live release, and found nothing the matter."""
+    """Return the last look if it is young, of the live release, and found nothing the matter.
+
+    One that a person had draws no portrait of a new index, and the documents it is of do not stay: it is not enough.
+    """
     try:
-        kept: dict[str, Any] | None = read_json(paths.monitor / "last.json")
-        if not kept or kept["release"] != release or kept["alarms"]:
+        kept = last_look(paths)
+        if not kept or kept["release"] != release or kept["alarms"] or not kept.get("drawn"):
             return None
         age = (datetime.now(UTC) - datetime.fromisoformat(kept["at"])).total_seconds()
     except (OSError, ValueError, KeyError, TypeError):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import Json, emit_json, logs_to_stderr, next_step, project, room, say, table
+from .watched import firing
 
 
 def monitor(
@@ -22,7 +23,7 @@ def monitor(
         watching = room("tasks.monitor")
         accepted = room("flows.watch").accept(paths, params) if accept_embedder else ""
         found = {} if accepted else watching.look(paths, params, draw=False)
-        alerts = room("flows.alerts").firing(paths)
+        alerts = firing(paths)
     if accepted:
         if json:
             emit_json({"accepted": accepted})

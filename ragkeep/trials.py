@@ -9,8 +9,6 @@ those that are over.
 
 from __future__ import annotations
 
-import contextlib
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +18,7 @@ from blake3 import blake3
 
 from .config import Paths
 from .errors import LeaseLost, ReleaseError
-from .files import append_row, fsync_dir, read_json, write_json
+from .files import append_row, fsync_dir, read_json, sound_rows, write_json
 from .interactions import last_written
 
 TrialMode: TypeAlias = Literal["shadow", "split", "interleave"]
@@ -145,15 +143,8 @@ def past_trials(paths: Paths) -> list[dict[str, Any]]:
 
     A line that a power cut left torn is left out: it must keep nobody from rolling back.
     """
-    try:
-        lines = (paths.releases / "trials.jsonl").read_text(encoding="utf-8", errors="replace").split("\n")
-    except FileNotFoundError:
-        return []
-    found = []
-    for line in filter(str.strip, lines):
-        with contextlib.suppress(ValueError):
-            found.append(json.loads(line))
-    return [row for row in found if isinstance(row, dict) and row.keys() >= {"id", "ended_at", "why"}]
+    rows = sound_rows(paths.releases / "trials.jsonl")
+    return [row for row in rows if row.keys() >= {"id", "ended_at", "why"}]
 
 
 def told(trial: Trial) -> dict[str, Any]:

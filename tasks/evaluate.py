@@ -121,7 +121,8 @@ def _tune(paths: Paths, bench: _Bench, dev: Sequence[Resolved]) -> Tuned:
     texts = {r.question.id: (_worded(bench, r), r.question.workspace) for r in answerable}
     legs = all_legs(bench.store, bench.embedder, bench.version, texts, retrieve.candidates)
     places = chunk_places(paths.data / "chunks", answerable)
-    return tune(golden_curves(legs, answerable, places, retrieve.fusion), retrieve)
+    worded = {q: text for q, (text, _) in texts.items()}
+    return tune(golden_curves(legs, answerable, worded, places, retrieve.fusion), retrieve)
 
 
 def _measure(bench: _Bench, mix: Fusion, test: Sequence[Resolved]) -> tuple[list[QuestionScore], list[dict[str, Any]]]:

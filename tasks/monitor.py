@@ -19,15 +19,17 @@ import numpy as np
 from evaluation.drift import FAR_ALARM, PSI_ALARM, far, psi, told_apart
 from ragkeep import canary
 from ragkeep.app import release_params
-from ragkeep.config import Params, Paths
+from ragkeep.config import Params, Paths, RetrieveParams
 from ragkeep.embedders import load_embedder, query_fingerprint
 from ragkeep.errors import EmbedderMoved, RagkeepError
-from ragkeep.files import append_row, read_json, read_rows, write_json
+from ragkeep.files import append_row, read_json, write_json
+from ragkeep.glossary import glossary_of
 from ragkeep.ports import Embedder, VectorStore
 from ragkeep.releases import pointer, read_release, require_champion
 from ragkeep.stores import open_store
 from ragkeep.types import Query, Release, Vectors, content_id
 from ragkeep.vector_cache import cache_path
+from ragkeep.watched import HISTORY, LAST
 from tasks.index import RECALL_FLOOR
 from tasks.portrait import Portrait, length_bin, portrait_of, read_portrait
 from tasks.recall import share_found
@@ -35,7 +37,7 @@ from tasks.usage import Questions, between, newest, releases
 
 PROBE_S = 10.0
 """How long the recall probe and the search for far questions may take, each."""
-LAST, HISTORY, REFERENCES = "last.json", "history.jsonl", "references.json"
+REFERENCES = "references.json"
 
 
 def embedder_of(paths: Paths, params: Params, release: Release) -> Embedder:
@@ -69,28 +71,17 @@ def accept_embedder(paths: Paths, params: Params) -> str:
     release = require_champion(paths)
     embedder = embedder_of(paths, params, release)
     canary.kept_at(embedder, paths.monitor).unlink(missing_ok=True)
-    kept = cache_path(paths.cache, embedder.fingerprint, embedder.dim)
-    stale = [*kept.parent.glob(f"{kept.name}*"), *(paths.data / "vectors").glob("*"), paths.state / "night.json"]
-    for path in stale:
+    kept = {cache_path(paths.cache, who, embedder.dim) for who in (embedder.fingerprint, query_fingerprint(embedder))}
+    cached = [path for one in kept for path in one.parent.glob(f"{one.name}*")]
+    for path in (*cached, *(paths.data / "vectors").glob("*"), paths.state / "night.json"):
         path.unlink(missing_ok=True)
     return query_fingerprint(embedder)
-
-
-def last(paths: Paths) -> dict[str, Any] | None:
-    """Return what the last look found; None before the first."""
-    found: dict[str, Any] | None = read_json(paths.monitor / LAST)
-    return found
-
-
-def series(paths: Paths, limit: int = 90) -> list[dict[str, Any]]:
-    """Return the figures of the last looks, oldest first."""
-    return read_rows(paths.monitor / HISTORY)[-limit:]
 
 
 def look(paths: Paths, params: Params, *, draw: bool = True) -> dict[str, Any]:
     """Look at everything; keep and return what was found. Raises ReleaseError where nothing is published yet.
 
-    `draw` lets the portrait of a new index be drawn from data/: for who holds the night's lease.
+    `draw` lets the portrait of a new index be drawn from data/: for who holds the night's lease. It is kept as "drawn".
     """
     began = time.monotonic()
     release = require_champion(paths)
@@ -103,11 +94,12 @@ def look(paths: Paths, params: Params, *, draw: bool = True) -> dict[str, Any]:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "release": str(release.number),
         "index": release.index.name,
+        "drawn": draw,
         "embedder": _part(lambda: _embedder(embedder, paths)),
         "recall": _part(lambda: _recall(store, release, mine)),
-        "questions": _part(lambda: _questions(paths, release, embedder, store)),
+        "questions": _part(lambda: _questions(paths, params, release, embedder, store)),
         "documents": _part(lambda: _documents(paths, release, mine, data)),
-        "feedback": _part(lambda: releases(paths.interactions, str(release.number))),
+        "feedback": _part(lambda: releases(paths, str(release.number))),
     }
     found["alarms"] = [what for what in CHECKED if found[what].get("alarm")]
     found["figures"] = figures(found)
@@ -157,16 +149,17 @@ def _recall(store: VectorStore, release: Release, portrait: Portrait | None) -> 
     return {"alarm": value < RECALL_FLOOR, "value": value, "floor": RECALL_FLOOR, "asked": asked}
 
 
-def _questions(paths: Paths, release: Release, embedder: Embedder, store: VectorStore) -> dict[str, Any]:
+def _questions(paths: Paths, params: Params, release: Release, embedder: Embedder, store: VectorStore) -> dict[str, Any]:
     """Hold the newest questions against those of the time when what answers was new."""
-    reference = _reference(paths, release, embedder)
+    retrieve = release_params(params, release).retrieve
+    reference = _reference(paths, release, embedder, retrieve)
     now = newest(paths.interactions, reference.last)
     counts = {"before": len(reference.asked), "now": len(now.asked), "records": [reference.first, reference.last]}
     if not (reference.enough and now.enough):
         return _unknown(
             f"too few to tell: {counts['now']} new questions, {counts['before']} to hold them against", **counts
         )
-    sides = [_vectors(embedder, one) for one in (reference, now)]
+    sides = [_vectors(embedder, one, retrieve) for one in (reference, now)]
     apart = told_apart(*sides)
     cosines = [_cosines(store, release, one, vectors) for one, vectors in zip((reference, now), sides, strict=True)]
     share = far(*cosines)
@@ -186,12 +179,13 @@ def _questions(paths: Paths, release: Release, embedder: Embedder, store: Vector
     }  # fmt: skip
 
 
-def _reference(paths: Paths, release: Release, embedder: Embedder) -> Questions:
+def _reference(paths: Paths, release: Release, embedder: Embedder, retrieve: RetrieveParams) -> Questions:
     """The questions of the time when this embedder, with what it learned, was first watched with enough of them.
 
-    Only their range in the log is kept: who is erased from the log is erased from here.
+    What words stand for is part of it: that changes what is embedded. Only their range in the log is kept: who is erased from the log is erased from here.
     """
-    key = content_id(query_fingerprint(embedder), repr(release.serving.get("learned", [])))[:16]
+    worded = [repr(sorted(retrieve.glossary.items()))] if retrieve.glossary else []
+    key = content_id(query_fingerprint(embedder), repr(release.serving.get("learned", [])), *worded)[:16]
     kept: dict[str, list[int]] = read_json(paths.monitor / REFERENCES) or {}
     if key in kept:
         found = between(paths.interactions, *kept[key])
@@ -203,8 +197,10 @@ def _reference(paths: Paths, release: Release, embedder: Embedder) -> Questions:
     return found
 
 
-def _vectors(embedder: Embedder, asked: Questions) -> Vectors:
-    return embedder.embed([text for _, text in asked.asked], role="query")
+def _vectors(embedder: Embedder, asked: Questions, retrieve: RetrieveParams) -> Vectors:
+    """Embed questions as serving does, float32 (n, dim): in the documents' words."""
+    put = {workspace: glossary_of(retrieve, workspace).apply for workspace, _ in asked.asked}
+    return embedder.embed([put[workspace](text) for workspace, text in asked.asked], role="query")
 
 
 def _cosines(store: VectorStore, release: Release, asked: Questions, vectors: Vectors) -> Any:

@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaluation.drift import LEAST, Share, difference, wilson
+from evaluation.drift import LEAST, Share
+from ragkeep.config import Paths
 from ragkeep.interactions import read
 from ragkeep.interactions.segments import answer_key
+from ragkeep.releases import history
+from ragkeep.trial_stats import newcombe, wilson
 from ragkeep.types import Interaction
 from tasks.history import window_start
 
@@ -72,7 +75,7 @@ class Tally:
             release.clicked += 1
 
     def _answer(self, record: Interaction) -> None:
-        if record.payload["aborted"] or not record.release:
+        if record.payload["aborted"] or not record.release or _tried(record):
             return
         if record.release not in self.releases:
             self.releases[record.release] = Release(record.seq)
@@ -87,51 +90,58 @@ class Tally:
         self._clicked.append(0)
 
 
-def releases(folder: Path, live: str) -> dict[str, Any]:
+def releases(paths: Paths, live: str) -> dict[str, Any]:
     """Tell each release's shares with their intervals, newest first, and hold the live one against the one before it.
 
+    That is the one it took the place of, as the history of publications has it. What was said on trial is in no row.
     "difference" holds the shares' differences; "alarm" says whether that of the answers voted down lies above 0 with its
     whole interval, None where either release has fewer than LEAST_ANSWERS.
     """
     tally = Tally()
-    for record in read(folder, after=window_start(folder, WINDOW), sealed=True, skip_damaged=True):
+    start = window_start(paths.interactions, WINDOW)
+    for record in read(paths.interactions, after=start, sealed=True, skip_damaged=True):
         tally.add(record)
     ordered = sorted(tally.releases.items(), key=lambda item: -item[1].first)
     rows = [_shares(name, one) for name, one in ordered[:SHOWN]]
-    now = tally.releases.get(live)
-    before = next(((n, one) for n, one in ordered if now and n != live and one.first < now.first), None)
-    compared = _compared(before, now)
+    before = next((str(event["from"]) for event in reversed(history(paths)) if str(event["to"]) == live), "")
+    compared = _compared(before, tally.releases.get(before), tally.releases.get(live))
     return {"rows": rows, **compared}
 
 
+def _tried(record: Interaction) -> bool:
+    """Whether an answer was another than the champion's for a trial's sake: a challenger's, or of mixed sources."""
+    trial = record.payload.get("trial") or {}
+    return trial.get("mode") == "interleave" or trial.get("side") == "challenger"
+
+
 def _shares(name: str, one: Release) -> dict[str, Any]:
-    shares = {what: wilson(getattr(one, what), one.answers) for what in SHARES}
+    shares = {what: getattr(one, what) / one.answers for what in SHARES}
     return {
         "release": name, "answers": one.answers, "simulated": one.simulated,
-        **{what: _rounded(share) for what, share in shares.items()},
+        **{what: _rounded((share, *wilson(share, one.answers))) for what, share in shares.items()},
     }  # fmt: skip
 
 
-def _compared(before: tuple[str, Release] | None, now: Release | None) -> dict[str, Any]:
-    if now is None or before is None:
+def _compared(before: str, then: Release | None, now: Release | None) -> dict[str, Any]:
+    if now is None or then is None:
         return {"alarm": None, "why": "too few to tell: only one release, or none, has answered since"}
-    name, then = before
     if min(now.answers, then.answers) < LEAST_ANSWERS:
         fewest = min(now.answers, then.answers)
-        return {"alarm": None, "before": name, "why": f"too few to tell: {fewest} answers of at least {LEAST_ANSWERS}"}
-    found = {
-        what: difference((getattr(then, what), then.answers), (getattr(now, what), now.answers), confidence=CONFIDENCE)
-        for what in SHARES
-    }
-    down = found["down"]
+        return {"alarm": None, "before": before, "why": f"too few to tell: {fewest} answers of at least {LEAST_ANSWERS}"}
+    found = {what: _difference(what, now, then) for what in SHARES}
     return {
-        "before": name, "alarm": bool(down and down[1] > 0),
+        "before": before, "alarm": found["down"][1] > 0,
         "difference": {what: _rounded(share) for what, share in found.items()},
     }  # fmt: skip
 
 
-def _rounded(share: Share | None) -> list[float] | None:
-    return [round(value, 4) for value in share] if share else None
+def _difference(what: str, now: Release, then: Release) -> Share:
+    a, b = getattr(now, what) / now.answers, getattr(then, what) / then.answers
+    return a - b, *newcombe(a, now.answers, b, then.answers, confidence=CONFIDENCE)
+
+
+def _rounded(share: Share) -> list[float]:
+    return [round(value, 4) for value in share]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +174,7 @@ def _asked(folder: Path, after: int, last: int | None = None) -> Iterator[tuple[
     for record in read(folder, after=after, sealed=True, skip_damaged=True):
         if last is not None and record.seq > last:
             return
-        if record.kind == "answer" and not record.payload["aborted"]:
+        if record.kind == "answer" and not record.payload["aborted"] and not _tried(record):
             text = (record.payload["rewritten"] or record.payload["question"])[:_CHARS]
             shown = record.payload["shown"]
             yield record.seq, record.workspace, text, shown[0]["uri"].partition("/")[0] if shown else "(none)"

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.tuning import ENOUGH, Curves, tune
+from evaluation.labels import Resolved
+from evaluation.sets import Question
+from evaluation.tuning import ENOUGH, Curves, golden_curves, tune
 from ragkeep.config import RetrieveParams
 from ragkeep.fusion import WEIGHTS
 from ragkeep.releases import as_release
 from ragkeep.route import fusion_for, route
-from ragkeep.types import Fusion
+from ragkeep.types import Fusion, Legs
 from tests.serving.published import project, publish
 
 
@@ -119,3 +121,11 @@ def test_a_release_of_before_is_still_read(tmp_path: Path) -> None:
     row = asdict(release)
     del row["fusion"]["code_weight"]
     assert as_release(row) == release
+
+
+def test_a_question_is_tuned_for_the_route_that_its_searched_words_take() -> None:
+    labelled = Resolved(Question("q", "why is the reader slow", "dev", (), True, "own"), ((("a.md", 0, 9),),), ())
+    legs = {"q": Legs(("c",), np.ones(1, np.float32), np.ones(1, np.float32))}
+    curves = golden_curves(legs, [labelled], {"q": "why is read_lines slow"}, {"c": ("a.md", 0, 9)}, "convex")
+    assert list(curves) == ["code"]
+    assert curves["code"].tolist() == [[1.0] * len(WEIGHTS)]

@@ -13,7 +13,7 @@ from ragkeep.errors import LeaseLost, ReleaseError
 from ragkeep.interactions import InteractionLog, shadowed
 from ragkeep.interleave import team_draft
 from ragkeep.trial_report import report_trial, trial_state
-from ragkeep.trial_stats import effective, newcombe, overlap, rbo
+from ragkeep.trial_stats import effective, newcombe, overlap, rbo, wilson
 from ragkeep.trials import Trial, TrialMode, begin_trial, end_trial, latest_trial, on_trial, past_trials, read_trial
 from ragkeep.types import Interaction
 from tasks.history import build
@@ -93,6 +93,13 @@ def test_a_person_stays_on_one_side_and_another_trial_draws_anew() -> None:
 def test_newcombes_own_example() -> None:
     assert newcombe(9 / 10, 10, 3 / 10, 10) == pytest.approx((0.1705, 0.8090), abs=1e-4)
     assert newcombe(0, 10, 0, 20) == pytest.approx((-0.1611, 0.2775), abs=1e-4)
+
+
+def test_wilson_gives_published_intervals() -> None:  # Newcombe 1998, table I
+    assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(0, 10) == pytest.approx((0, 0.2775), abs=5e-5)
+    assert wilson(1, 10) == pytest.approx((0.7225, 1), abs=5e-5)
+    assert wilson(0, 0) == (0, 1)
 
 
 def test_answers_of_one_person_count_less_than_those_of_many() -> None:

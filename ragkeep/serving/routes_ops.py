@@ -14,6 +14,7 @@ from ..errors import AlreadyExists, ReleaseError
 from ..files import read_json, read_rows
 from ..releases import all_releases, history, pointer
 from ..trial_report import trial_state
+from ..watched import firing, last_look, looks
 from .auth import GuardedRoute, needs, needs_ops
 from .moves import move
 from .principal import Principal
@@ -153,14 +154,11 @@ async def watching(request: Request, who: Watcher) -> dict[str, Any]:  # noqa: A
 
 def _watching(server: Server) -> dict[str, Any]:
     paths = server.paths
-    alerts = {
-        name: row for name, row in (read_json(paths.state / "alerts.json") or {}).items() if row["state"] == "firing"
-    }
     keys = ("alert", "severity", "summary", "action", "since")
     return {
-        "last": read_json(paths.monitor / "last.json"),
-        "history": read_rows(paths.monitor / "history.jsonl")[-90:],
-        "alerts": [{key: row[key] for key in keys} for _, row in sorted(alerts.items())],
+        "last": last_look(paths),
+        "history": looks(paths),
+        "alerts": [{key: row[key] for key in keys} for _, row in sorted(firing(paths).items())],
     }
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from flows.alerts import STATE, Trouble, firing, tell
+from flows.alerts import Trouble, tell
 from ragkeep.config import AlertParams, Params, Paths, SourceParams
+from ragkeep.watched import ALERTS, firing
 
 SECRET = "s3cret-of-the-webhook"
 FALL = Trouble("the live index finds 0.5", "Look at the store.", "critical", {"value": 0.5})
@@ -54,7 +55,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 @pytest.fixture
 def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
-    monkeypatch.delenv("RAGKEEP_STATE", raising=False)
+    monkeypatch.delenv("RAGKEEP_ALERTS", raising=False)
     monkeypatch.setattr(logging.getLogger("prefect"), "propagate", True)
     return Paths(tmp_path)
 
@@ -111,7 +112,7 @@ def test_one_that_fails_twice_is_told_by_the_next_look_and_shows_no_secret(
     assert "could not be told to the webhook ALERT_URL: it answered 500" in caplog.text
     tell(paths, params(HOOK), {"recall": FALL})
     assert len(receiver.got) == 1
-    assert SECRET not in caplog.text + (paths.state / STATE).read_text() + json.dumps(receiver.got)
+    assert SECRET not in caplog.text + (paths.state / ALERTS).read_text() + json.dumps(receiver.got)
 
 
 def test_an_end_that_could_not_be_told_is_told_later(paths: Paths, receiver: Receiver) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from flows import start, watch
-from flows.alerts import firing
 from flows.unchanged import remember
 from ragkeep.config import AlertParams, Params, Paths
 from ragkeep.doctor import _embedder
 from ragkeep.errors import EmbedderMoved, RagkeepError, ValidationFailed
 from ragkeep.releases import NOT_UP, append_history
+from ragkeep.watched import firing, looks
 from tasks import monitor
 from tests.tasks.live import HASHED, PUMPS, publish, sentences
 from tests.tasks.test_monitor import move_embedder
@@ -60,9 +60,17 @@ def told(paths: Paths) -> list[tuple[str, str]]:
 def test_a_young_look_is_not_had_again(paths: Paths, params: Params) -> None:
     first = watch.look(paths, params)
     assert watch.look(paths, params) == first
-    assert len(monitor.series(paths)) == 1
+    assert len(looks(paths)) == 1
     assert watch.look(paths, params, fresh=False) != first
-    assert len(monitor.series(paths)) == 2
+    assert len(looks(paths)) == 2
+
+
+def test_a_look_of_a_persons_does_not_keep_the_night_from_its_own(paths: Paths, params: Params) -> None:
+    assert monitor.look(paths, params, draw=False)["recall"]["alarm"] is None
+    found = watch.look(paths, params)
+    assert found
+    assert found["recall"]["value"] == 1.0
+    assert len(looks(paths)) == 2
 
 
 def test_an_unchanged_night_looks_and_says_what_it_found(paths: Paths, params: Params) -> None:

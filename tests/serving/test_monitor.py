@@ -34,6 +34,17 @@ def test_the_last_look_its_history_and_open_alerts_are_shown(served: Served) -> 
     assert found["alerts"] == [alert]
 
 
+def test_damaged_files_cost_nothing_but_themselves(served: Served) -> None:
+    paths, client = served.paths, served.client()
+    (paths.monitor / "last.json").parent.mkdir(parents=True, exist_ok=True)
+    (paths.monitor / "last.json").write_text("{")
+    (paths.state / "alerts.json").write_text('{"recall": {"state": "firing"}, "night": 3}')
+    (paths.monitor / "history.jsonl").write_text('{"at": "2026-11\n\n[1]\n{"recall_at_10": 0.99}\n')
+    assert client.get("/v1/ops/monitor").json() == {"last": None, "history": [{"recall_at_10": 0.99}], "alerts": []}
+    (paths.state / "alerts.json").write_text("[")
+    assert client.get("/v1/ops/monitor").json()["alerts"] == []
+
+
 def test_figures_and_alarms_are_metrics(served: Served) -> None:
     write_json(served.paths.monitor / "last.json", LOOKED)
     found = metrics(served.client())

@@ -10,7 +10,7 @@ from ragkeep.config import EmbedParams, Params, Paths
 from ragkeep.files import read_json
 from ragkeep.interactions.records import encode_record
 from ragkeep.interactions.segments import ActiveSegment, answer_key, last_seq, sealed_paths
-from ragkeep.releases import point, pointer, save_release
+from ragkeep.releases import append_history, point, pointer, save_release
 from ragkeep.types import Fusion, IndexVersion, Interaction, Release, content_id
 from tasks import embed, index
 from tests.interaction_cases import an_answer
@@ -41,7 +41,14 @@ def publish(root: Path, texts: Sequence[str], number: int = 1) -> Paths:
     save_release(paths, Release(number, str(number), version, Fusion(), "extractive", serving, "", "", {}, "", "pass"))
     at = pointer(paths)
     point(paths, number, previous=at.number if at else None, token=number)
+    moved(paths, at.number if at else None, number)
     return paths
+
+
+def moved(paths: Paths, before: int | None, to: int) -> None:
+    """Let the history say that a release took the place of another."""
+    event = {"id": f"{before}-publish-{to}", "at": "2026-11-21T02:00:00Z", "action": "publish", "who": "night"}
+    append_history(paths, event | {"from": before, "to": to, "reason": "pass"})
 
 
 def log(paths: Paths, records: Iterable[Interaction]) -> None:

@@ -4,6 +4,7 @@ import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +14,16 @@ from ragkeep.config import Paths
 from ragkeep.errors import EmbedderMoved, ReleaseError
 from ragkeep.files import read_json, write_json
 from ragkeep.interactions import InteractionLog
-from ragkeep.releases import require_champion
+from ragkeep.releases import require_champion, save_release
 from ragkeep.testing import HashEmbedder
+from ragkeep.types import Interaction
+from ragkeep.vector_cache import VectorCache, cache_path
+from ragkeep.watched import last_look, looks
 from tasks import monitor
 from tasks.portrait import SAMPLE, read_portrait
 from tasks.usage import LEAST_ANSWERS, QUESTIONS, between, newest, releases
 from tests.interaction_cases import a_click, a_vote
-from tests.tasks.live import CAKES, HASHED, PUMPS, asked, log, publish, sentences
+from tests.tasks.live import CAKES, HASHED, PUMPS, asked, log, moved, publish, sentences
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +57,8 @@ def test_a_healthy_release_raises_no_alarm_and_leaves_a_line(paths: Paths) -> No
     assert found["embedder"]["state"] == "same"
     assert "too few" in found["questions"]["why"]
     assert "no earlier index" in found["documents"]["why"]
-    assert monitor.last(paths) == found
-    (line,) = monitor.series(paths)
+    assert last_look(paths) == found
+    (line,) = looks(paths)
     assert line["recall_at_10"] == 1.0
 
 
@@ -119,6 +123,20 @@ def test_questions_about_something_else_are_drift(paths: Paths) -> None:
     assert found["questions"]["auc"] > 0.9
 
 
+def test_questions_are_embedded_in_the_words_they_are_searched_with(paths: Paths) -> None:
+    live = require_champion(paths)
+    words = dict(zip(CAKES.split(), PUMPS.split(), strict=True))
+    retrieve = live.serving["retrieve"] | {"glossary": words}
+    log(paths, asked(sentences(PUMPS, 300, seed=2)))
+    monitor.look(paths, HASHED)
+    save_release(paths, replace(live, serving=live.serving | {"retrieve": retrieve}))
+    assert monitor.look(paths, HASHED)["questions"]["now"] == 0  # another glossary has a reference of its own
+    log(paths, asked(sentences(CAKES, 300, seed=3)))
+    found = monitor.look(paths, HASHED)["questions"]
+    assert found["auc"] < 0.65
+    assert "far from every document" not in found["reasons"]
+
+
 def test_the_same_question_again_and_again_is_one_question(paths: Paths) -> None:
     log(paths, [*asked(sentences(PUMPS, 50)), *asked(["where is the lid?"] * 300)])
     assert len(newest(paths.interactions, 0).asked) == 51
@@ -181,8 +199,23 @@ def test_an_embedder_that_is_accepted_embeds_everything_anew(paths: Paths) -> No
     assert read_json(paths.state / "night.json") is None
 
 
-def voted(release: str, answers: int, down: int) -> list[object]:
+class Learned(HashEmbedder):
+    """Passages as ever; questions by what was learned for them."""
+
+    query_fingerprint = "learned for hash"
+
+
+def test_an_embedder_that_is_accepted_embeds_questions_anew_too(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "embedder_of", lambda *_: Learned())
+    for who in (Learned().fingerprint, Learned.query_fingerprint, "another"):
+        VectorCache(paths.cache, who, Learned().dim).close()
+    monitor.accept_embedder(paths, HASHED)
+    assert list(paths.cache.glob("vectors-*.sqlite")) == [cache_path(paths.cache, "another", Learned().dim)]
+
+
+def voted(release: str, answers: int, down: int, trial: dict[str, Any] | None = None) -> list[Interaction]:
     given = asked(sentences(PUMPS, answers, seed=int(release)), release)
+    given = [replace(one, payload={**one.payload, "trial": trial}) for one in given]
     return [*given, *(a_vote(one.answer, -1, workspace="default") for one in given[:down])]
 
 
@@ -192,20 +225,45 @@ def test_shares_are_told_by_release_newest_first(paths: Paths) -> None:
     clicks = [a_click(one.answer, workspace="default") for one in (given[1], given[1], given[2])]
     log(paths, [*given, *(a_vote(one.answer, -1, workspace="default") for one in given[:2]), last_word, *clicks])
     log(paths, [*asked(["e"], "2", uris=()), replace(a_vote("gone"), workspace="default")])
-    newer, older = releases(paths.interactions, "2")["rows"]
+    newer, older = releases(paths, "2")["rows"]
     assert (newer["release"], newer["answers"], newer["abstained"][0]) == ("2", 1, 1.0)
     assert (older["answers"], older["down"][0], older["clicked"][0], older["abstained"][0]) == (4, 0.25, 0.5, 0.0)
 
 
 @pytest.mark.parametrize(("down", "alarm"), [((6, 9), False), ((6, 40), True), ((40, 6), False)])
 def test_more_bad_votes_than_before_are_an_alarm_beyond_chance(paths: Paths, down: tuple[int, int], alarm: bool) -> None:
-    log(paths, [*voted("1", 200, down[0]), *voted("2", 200, down[1])])  # type: ignore[list-item]
-    found = releases(paths.interactions, "2")
+    log(paths, [*voted("1", 200, down[0]), *voted("2", 200, down[1])])
+    moved(paths, 1, 2)
+    found = releases(paths, "2")
     assert (found["before"], found["alarm"]) == ("1", alarm)
 
 
 def test_few_answers_are_too_few_to_tell(paths: Paths) -> None:
-    log(paths, [*voted("1", 200, 0), *voted("2", LEAST_ANSWERS - 1, 99)])  # type: ignore[list-item]
-    found = releases(paths.interactions, "2")
+    log(paths, [*voted("1", 200, 0), *voted("2", LEAST_ANSWERS - 1, 99)])
+    moved(paths, 1, 2)
+    found = releases(paths, "2")
     assert found["alarm"] is None
     assert "99 answers of at least 100" in found["why"]
+
+
+SPLIT = {"id": "7-3", "mode": "split", "side": "challenger"}
+MIXED = {"id": "7-3", "mode": "interleave", "challenger": "3", "index": "i", "teams": ["champion", "challenger"]}
+
+
+def test_what_was_said_on_trial_speaks_for_neither_release_nor_for_what_is_asked(paths: Paths) -> None:
+    log(paths, voted("2", 150, 3, SPLIT | {"side": "champion"}))
+    mixed = [replace(one, release="2") for one in voted("4", 10, 10, MIXED)]
+    log(paths, [*voted("3", 150, 75, SPLIT), *mixed])
+    found = releases(paths, "2")
+    assert [(row["release"], row["answers"], row["down"][0]) for row in found["rows"]] == [("2", 150, 0.02)]
+    assert len(newest(paths.interactions, 0).asked) == 150
+
+
+def test_the_release_before_is_the_one_whose_place_was_taken(paths: Paths) -> None:
+    log(paths, [*voted("1", 200, 60), *voted("3", 200, 6), *voted("2", 200, 40)])  # 3 answered while it was tried
+    for before, to in ((1, 2), (2, 3)):
+        moved(paths, before, to)
+    found = releases(paths, "3")
+    assert (found["before"], found["alarm"]) == ("2", False)
+    moved(paths, 3, 1)  # taken back
+    assert (releases(paths, "1")["before"], releases(paths, "1")["alarm"]) == ("3", True)
