@@ -182,7 +182,8 @@ def _questions(paths: Paths, params: Params, release: Release, embedder: Embedde
 def _reference(paths: Paths, release: Release, embedder: Embedder, retrieve: RetrieveParams) -> Questions:
     """The questions of the time when this embedder, with what it learned, was first watched with enough of them.
 
-    What words stand for is part of it: that changes what is embedded. Only their range in the log is kept: who is erased from the log is erased from here.
+    What words stand for is part of it: that changes what is embedded. Only their range in the log is kept: who is erased
+    from the log is erased from here.
     """
     worded = [repr(sorted(retrieve.glossary.items()))] if retrieve.glossary else []
     key = content_id(query_fingerprint(embedder), repr(release.serving.get("learned", [])), *worded)[:16]
