@@ -172,6 +172,8 @@ def _versions(store: VectorStore) -> Iterator[None]:
 
 def _rung(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> tuple[_Side, Tried]:
     """Try one learner on top of what was kept so far; return the better side, and what came of it."""
+    if any(part.learner == name and part.version and part.trainset == lessons.sha for part in side.parts):
+        return side, Tried(name, kept=False, reasons=("what is live has learned this from these very lessons",))
     seen = lessons if name in TOWERS else lessons.asked()
     if name == "fusion":
         seen = replace(seen, lessons=tuple(seen.of("train")))  # it would read those for selection, too

@@ -183,6 +183,16 @@ def test_parts_already_live_are_what_is_built_upon(tonight: Paths, found: dict[s
     assert {part.base for part in parts_of(again["parts"]) if part.learner == "query-tower"} <= {live.base}
 
 
+def test_what_is_live_is_not_learned_again_from_the_same_lessons(tonight: Paths, found: dict[str, Any]) -> None:
+    folder = tonight.root / "kept" / tower(found).folder
+    live = replace(tower(found), embed={"query_model": str(folder)}, folder="kept", sha256="", version=1)
+    write_json(tonight.data / INPUT, rows_of([live]))
+    again = taught(tonight, lessons(), replace(PARAMS, learn=replace(PARAMS.learn, ladder=("query-tower",))))
+    write_json(tonight.data / INPUT, [])
+    assert again["parts"] == []
+    assert again["tried"][0]["reasons"] == ["what is live has learned this from these very lessons"]
+
+
 def test_what_is_live_stays_beside_what_is_new(tonight: Paths, found: dict[str, Any]) -> None:
     folder = str(tonight.root / "kept" / tower(found).folder)
     live = replace(tower(found), embed={"query_model": folder}, folder="query-tower-1", sha256="", version=1)

@@ -242,7 +242,7 @@ def test_a_log_that_teaches_nothing_is_no_error_of_the_ladder(people: People, vo
     climb(people.paths, PARAMS)
     found = read_json(people.paths.data / "learned.json")
     assert (found["parts"], found["tried"], found["gain"]) == ([], [], None)
-    assert found["reasons"] == ["there are too few lessons to learn from and to measure with"]
+    assert found["reasons"][0].startswith("there are too few lessons to learn from and to measure with")
 
 
 def test_only_the_newest_records_are_read(people: People) -> None:
