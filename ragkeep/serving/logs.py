@@ -43,9 +43,14 @@ def configure(stream: IO[str] | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    for own in ("uvicorn", "fastapi"):  # Prefect, once imported, has them write by handlers of its own
-        logging.getLogger(own).handlers[:] = []
-        logging.getLogger(own).propagate = True
+    for name in (
+        "uvicorn",
+        "uvicorn.error",
+        "fastapi",
+    ):  # libraries that set up logging for all have them write elsewhere
+        own = logging.getLogger(name)
+        own.handlers[:], own.propagate, own.disabled = [], True, False
+        own.setLevel(logging.NOTSET)
     for talkative in ("httpx", "httpx2", "botocore"):
         logging.getLogger(talkative).setLevel(logging.WARNING)
 

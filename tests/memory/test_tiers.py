@@ -444,7 +444,7 @@ def test_rubbish_in_redis_does_not_stop_the_chat(
 
 
 def test_a_journal_that_cannot_be_written_is_said_and_the_tiers_still_keep(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(*_: object) -> None:
         raise StoreError("memory.sqlite: database or disk is full")
@@ -456,7 +456,7 @@ def test_a_journal_that_cannot_be_written_is_said_and_the_tiers_still_keep(
         await remembers.append(ANN, said("one"))
         monkeypatch.setattr(Journal, "put", full)
         await remembers.append(ANN, said("two"))
-        assert "disk is full" in str(remembers.trouble)
+        assert "disk is full" in caplog.text  # `trouble` ends with the next write that works, a keeper's perhaps
         assert [one.content for one in hot.read(ANN).entries] == ["one", "two"]
         monkeypatch.undo()
         assert await remembers.recent(ANN) == [said("one"), said("two")]

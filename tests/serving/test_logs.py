@@ -19,6 +19,7 @@ def written() -> Iterator[io.StringIO]:
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     stream = io.StringIO()
+    logging.disable(logging.NOTSET)  # whatever a library of an earlier test left behind
     logs.configure(stream)
     yield stream
     root.handlers[:] = before

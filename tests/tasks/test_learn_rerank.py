@@ -162,7 +162,7 @@ def test_one_a_person_chose_stays_and_both_sides_are_measured_with_it(tonight: P
 
 
 def test_a_live_one_must_be_beaten_to_be_replaced(tonight: Paths, found: dict[str, Any]) -> None:
-    live = kept(tonight, found)
+    live = replace(kept(tonight, found), trainset="of other lessons")
     write_json(tonight.data / INPUT, rows_of([live]))
     again = taught(tonight)
     write_json(tonight.data / INPUT, [])
