@@ -28,7 +28,7 @@ from . import night, report, watch
 from .graph import StageFailed, refused_for_the_moment, reproduce, stages
 from .lease import Lease, hold
 from .publish import prune_versions, recover, switch, withdraw
-from .unchanged import TRYOUT, fingerprint, last_result, note, pages_failed, remember, unchanged_result
+from .unchanged import TRYOUT, fingerprint, last_result, note, pages_failed, remember
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,16 +163,9 @@ def tonight(paths: Paths, params: Params, lease: Lease, *, began: float, force: 
     marks = fingerprint(paths, params)
     last = None if force else last_result(paths, params, marks)
     if last is not None:
-        return watched(paths, params, unchanged_result(paths, params, last, began))
+        return watch.unchanged(paths, params, last, began)
     watch.before_night(paths, params)
     return _night(paths, params, lease, marks=marks, began=began)
-
-
-def watched(paths: Paths, params: Params, result: dict[str, Any]) -> dict[str, Any]:
-    """Look at what is live on a night without news, and tell what is found. Raises EmbedderMoved."""
-    found = watch.look(paths, params)
-    watch.told(paths, params, result, found)
-    return result | {"monitor": watch.summary(found)}
 
 
 def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str], began: float) -> dict[str, Any]:

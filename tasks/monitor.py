@@ -29,7 +29,7 @@ from ragkeep.releases import pointer, read_release, require_champion
 from ragkeep.stores import open_store
 from ragkeep.types import Query, Release, Vectors, content_id
 from ragkeep.vector_cache import cache_path
-from ragkeep.watched import HISTORY, LAST
+from ragkeep.watched import HISTORY, LAST, PARTS
 from tasks.index import RECALL_FLOOR
 from tasks.portrait import Portrait, length_bin, portrait_of, read_portrait
 from tasks.recall import share_found
@@ -101,16 +101,12 @@ def look(paths: Paths, params: Params, *, draw: bool = True) -> dict[str, Any]:
         "documents": _part(lambda: _documents(paths, release, mine, data)),
         "feedback": _part(lambda: releases(paths, str(release.number))),
     }
-    found["alarms"] = [what for what in CHECKED if found[what].get("alarm")]
+    found["alarms"] = [what for what in PARTS if found[what].get("alarm")]
     found["figures"] = figures(found)
     found["seconds"] = round(time.monotonic() - began, 2)
     write_json(paths.monitor / LAST, found)
     append_row(paths.monitor / HISTORY, _line(found))
     return found
-
-
-CHECKED = ("embedder", "recall", "questions", "documents", "feedback")
-"""The parts of a look; each has `alarm`: True, False, or None where it cannot be told, and then `why`."""
 
 
 def _part(work: Callable[[], Any]) -> Any:
