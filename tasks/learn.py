@@ -385,7 +385,8 @@ def _model(embed: EmbedParams, paths: Paths, *, questions: bool) -> Path:
     if embed.backend == "minilm" and not (questions and embed.query_model):
         return packaged_minilm()
     if embed.backend not in ("minilm", "openvino", "torch"):
-        raise ConfigError(f"embed.backend {embed.backend} cannot be trained here: set learn.ladder to [fusion, reranker]")
+        ladder = ", ".join(MODELLESS)
+        raise ConfigError(f"embed.backend {embed.backend} cannot be trained here: set learn.ladder to [{ladder}]")
     return model_folder((embed.query_model if questions else "") or embed.model, paths.cache)
 
 
