@@ -12,7 +12,8 @@ from .page import STYLE, Html, esc, fold, join, note, number, seconds, table
 _WORDS = "entries"
 HEADS = {
     "promoted": ("good", "✓", "Learned, proven, live"),
-    "waits": ("", "•", "Learned and proven; waits for a person"),
+    "waits": ("", "•", "Learned; waits for a person"),
+    "on trial": ("", "•", "Learned, not proven: on trial, where people's clicks decide"),
     "refused": ("bad", "✗", "Learned, and refused by the gate: the champion stays"),
     "no gain": ("", "•", "Nothing that was tried gains: the champion stays"),
     "nothing to learn": ("", "•", "There is too little to learn from: the champion stays"),

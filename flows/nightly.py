@@ -28,6 +28,7 @@ from . import night, report, watch
 from .graph import StageFailed, refused_for_the_moment, reproduce, stages
 from .lease import Lease, hold
 from .publish import prune_versions, recover, switch, withdraw
+from .trials import conclude
 from .unchanged import TRYOUT, fingerprint, last_result, note, pages_failed, remember
 
 
@@ -160,12 +161,17 @@ def nightly(lease: Lease | None = None, force: bool = False) -> dict[str, Any]:
 def tonight(paths: Paths, params: Params, lease: Lease, *, began: float, force: bool) -> dict[str, Any]:
     """Have tonight's night, or say that nothing changed; `began` is its start on `time.monotonic`."""
     recover(paths, lambda: open_store(params.index, paths), lease=lease)
+    decided = conclude(paths, params, lease=lease)  # first: what is published tonight would end the trial undecided
     marks = fingerprint(paths, params)
     last = None if force else last_result(paths, params, marks)
     if last is not None:
-        return watch.unchanged(paths, params, last, began)
-    watch.before_night(paths, params)
-    return _night(paths, params, lease, marks=marks, began=began)
+        result = watch.unchanged(paths, params, last, began)
+    else:
+        watch.before_night(paths, params)
+        result = _night(paths, params, lease, marks=marks, began=began)
+    if not decided:
+        return result
+    return result | {"reasons": [decided, *result.get("reasons", [])], "trial": decided}
 
 
 def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str], began: float) -> dict[str, Any]:

@@ -28,8 +28,8 @@ def learn(
 ) -> None:
     """Learn from what users asked, clicked and rated; promote only what is proven on questions never seen.
 
-    Runs a night first. Exit code 0: promoted, waiting, or no gain, which is a result; 1: the gate refused, or a stage
-    failed; 2: no verdict. The live release answers on whatever happens.
+    Runs a night first. Exit code 0: promoted, on trial, waiting, or no gain, which is a result; 1: the gate refused, or
+    a stage failed; 2: no verdict. The live release answers on whatever happens.
     """
     paths, params = project()
     with logs_to_stderr():
@@ -61,6 +61,7 @@ def _show(result: dict[str, Any]) -> None:
     say(f"Report: {result['report']}")
     next_step({
         "promoted": "ragkeep models list, or ragkeep models rollback",
+        "on trial": "ragkeep releases trial show",
         "waits": "ragkeep models list, then ragkeep models promote RELEASE",
         "nothing to learn": "let people use it: `ragkeep serve`",
     }.get(result["verdict"], "open the report and see why"))  # fmt: skip

@@ -1,17 +1,21 @@
 """What `ragkeep learn` does around the ladder: try, publish, wait, refuse, and forget who was erased meanwhile."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from flows import registry
 from flows.prune import prune
 from ragkeep.config import Params, Paths, load_params
 from ragkeep.errors import LearnError
-from ragkeep.files import read_rows
+from ragkeep.files import read_rows, write_json
 from ragkeep.interactions import InteractionLog
 from ragkeep.learned import LEDGER, tonight
 from ragkeep.releases import pointer
+from ragkeep.trials import read_trial, trial_path
 from tests.flows import learning
 
 
@@ -91,3 +95,70 @@ def test_a_clock_set_back_a_year_changes_neither_what_is_newest_nor_what_is_live
     assert live(paths) == 2
     assert prune(paths, load_params(paths.params), dry_run=True)["models"] == []
     assert learning.wrong(paths) == []
+
+
+# --- what lessons cannot prove, people can ---------------------------------------------------------------------------
+
+
+def on_trial(paths: Paths, **learn: object) -> dict[str, Any]:
+    """Learn what is not proven, where a share of the answers may be used to try it."""
+    params = yaml.safe_load(paths.params.read_text())
+    paths.params.write_text(yaml.safe_dump(params | {"learn": {"trial_share": 0.2, "trial_answers": 40, **learn}}))
+    return learning.learned(paths, learn=learning.hopeful)
+
+
+def test_what_lessons_cannot_prove_is_tried_with_people_and_published_when_they_open_its_sources(paths: Paths) -> None:
+    said = on_trial(paths)
+    assert (said["verdict"], said["release"], said["published"], said["gain"]) == ("on trial", "1", False, None)
+    trial = read_trial(paths)
+    assert trial is not None
+    assert (trial.number, trial.champion, trial.mode, trial.share) == (2, 1, "interleave", 0.2)
+    assert learning.wrong(paths) == []
+    learning.opened(paths, trial, "challenger", answers=39)
+    assert "39 of 40 answers are decided" in learning.learned(paths, learn=learning.hopeful)["reasons"][-1]
+    learning.opened(paths, trial, "challenger", answers=40)
+    said = learning.night(paths)
+    assert (said["release"], live(paths), read_trial(paths)) == ("2", 2, None)
+    assert said["reasons"][0].startswith("release 2 won its trial and answers now")
+    assert [part.learner for part in tonight(paths.data)] == ["query-tower", "fusion"]
+    assert learning.wrong(paths) == []
+
+
+def test_what_people_decided_against_is_not_tried_again(paths: Paths) -> None:
+    on_trial(paths)
+    trial = read_trial(paths)
+    assert trial is not None
+    learning.opened(paths, trial, "champion")
+    said = learning.learned(paths, learn=learning.hopeful)
+    assert (live(paths), read_trial(paths)) == (1, None)
+    assert said["reasons"][0].startswith("the trial of release 2 is over, the champion stays")
+    assert said["reasons"][-1] == "people decided against the same in the trial of release 2"
+    assert learning.wrong(paths) == []
+
+
+def test_a_trial_whose_model_went_meanwhile_ends_and_the_champion_stays(paths: Paths) -> None:
+    on_trial(paths)
+    trial = read_trial(paths)
+    assert trial is not None
+    (made,) = paths.models.glob("query-tower-*")
+    (made / "part.json").unlink()
+    learning.opened(paths, trial, "challenger")
+    said = learning.night(paths)
+    assert (live(paths), read_trial(paths)) == (1, None)
+    assert "cannot be promoted" in said["trial"]
+
+
+def test_nothing_unproven_is_shown_to_people_unless_params_say_so(paths: Paths) -> None:
+    said = on_trial(paths, trial_share=0)
+    assert (said["verdict"], read_trial(paths)) == ("no gain", None)
+    assert "trial_share: 0.2" in said["reasons"][-1]
+
+
+def test_a_trial_that_somebody_began_is_left_alone(paths: Paths) -> None:
+    on_trial(paths)
+    trial = read_trial(paths)
+    assert trial is not None
+    write_json(trial_path(paths), asdict(replace(trial, reason="mine")))
+    learning.opened(paths, trial, "challenger")
+    assert "release 2 is on trial" in on_trial(paths)["reasons"][-1]
+    assert live(paths) == 1
