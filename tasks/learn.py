@@ -41,8 +41,8 @@ from ragkeep.tables import iter_chunks, read_table
 from ragkeep.types import EmbeddedBatch, Fusion, IndexVersion, Legs, Query, Vectors, content_id, ids_digest
 from tasks.learners import Base, Learned, NothingToLearn, learner
 from tasks.lessons import Lesson, TrainingSet, read_set
-from tasks.second_look import SecondLook, chunk_texts, reachable
-from tasks.shards import iter_shards
+from tasks.second_look import SecondLook, reachable
+from tasks.shards import chunk_texts, iter_shards
 from tasks.stage import progress, stage_main, ticking
 
 RUNGS = ("fusion", "glossary", "query-tower", "both-towers", "reranker", "cross-encoder")
