@@ -17,9 +17,10 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from ragkeep.embedders import load_embedder, model_folder, query_fingerprint
 from ragkeep.embedders.two_towers import CARD
 from ragkeep.errors import ConfigError, IndexMissing
 from ragkeep.files import read_json, read_rows, write_json
-from ragkeep.glossary import glossary_of
+from ragkeep.glossary import Glossary, glossaries
 from ragkeep.learned import Part, base_of, effective, placed, rows_of, tonight
 from ragkeep.models import packaged_minilm
 from ragkeep.ports import Embedder, Reranker, VectorStore
@@ -57,7 +58,7 @@ _ALIAS = "learn"
 _BATCH = 512
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Side:
     """A way to search: what embeds, over which version, mixed how, looked at again by what; the parts that make it."""
 
@@ -72,7 +73,11 @@ class _Side:
 
     def put(self, lesson: Lesson) -> str:
         """Say how this side words a lesson's question."""
-        return glossary_of(self.params.retrieve, lesson.workspace).apply(lesson.question)
+        return self._glossary(lesson.workspace).apply(lesson.question)
+
+    @cached_property
+    def _glossary(self) -> Callable[[str], Glossary]:
+        return glossaries(self.params.retrieve)
 
     def worded(self, lessons: Sequence[Lesson]) -> list[Lesson]:
         """Put lessons' questions as this side searches for them."""

@@ -23,7 +23,7 @@ from ragkeep.config import Params, Paths, RetrieveParams
 from ragkeep.embedders import load_embedder, query_fingerprint
 from ragkeep.errors import EmbedderMoved, RagkeepError
 from ragkeep.files import append_row, read_json, write_json
-from ragkeep.glossary import glossary_of
+from ragkeep.glossary import glossaries
 from ragkeep.ports import Embedder, VectorStore
 from ragkeep.releases import pointer, read_release, require_champion
 from ragkeep.stores import open_store
@@ -196,8 +196,8 @@ def _reference(paths: Paths, release: Release, embedder: Embedder, retrieve: Ret
 
 def _vectors(embedder: Embedder, asked: Questions, retrieve: RetrieveParams) -> Vectors:
     """Embed questions as serving does, float32 (n, dim): in the documents' words."""
-    put = {workspace: glossary_of(retrieve, workspace).apply for workspace, _ in asked.asked}
-    return embedder.embed([put[workspace](text) for workspace, text in asked.asked], role="query")
+    glossary = glossaries(retrieve)
+    return embedder.embed([glossary(workspace).apply(text) for workspace, text in asked.asked], role="query")
 
 
 def _cosines(store: VectorStore, release: Release, asked: Questions, vectors: Vectors) -> Any:

@@ -28,7 +28,7 @@ from ..trials import Side
 from ..types import Answer, Hit
 from .challenger import Challenger, Contest
 from .observe import Observer
-from .runs import KEPT_S
+from .runs import Ended
 
 log = logging.getLogger(__name__)
 PATIENCE_S = 1.0
@@ -135,7 +135,7 @@ async def ranked(assistant: Assistant, searched: str, asked: Asked) -> tuple[lis
     k, second = asked.k or assistant.retrieval.k, assistant.retrieval.rerank
     found = await assistant.retrieve(worded, vector, replace(asked, k=depth(second, k)))
     best, _ = await rerank(worded, found, assistant.reranker, second, k=k, pool=_RERANKS)
-    return best, list(shown(best, found)[: max(k, len(best))])
+    return best, list(shown(best, found, k))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class Trials:
     log: InteractionLog
     observer: Observer
     deleted: Callable[[str, Iterable[str]], bool] = lambda _workspace, _uris: False
-    _ended: dict[str, float] = field(default_factory=dict)
+    ended: Ended = field(default_factory=Ended)
     _queue: asyncio.Queue[Asking] = field(default_factory=lambda: asyncio.Queue(WAITING))
 
     def role(
@@ -199,14 +199,13 @@ class Trials:
 
     def end(self, session: str) -> None:
         """Drop what waits of a session, named as in memory, that is being erased; what is computed now is not kept."""
-        now = time.monotonic()
-        self._ended = {name: at for name, at in self._ended.items() if now - at < KEPT_S} | {session: now}
+        self.ended.add(session)
         for one in [self._queue.get_nowait() for _ in range(self._queue.qsize())]:
             if not self._gone(one):
                 self._queue.put_nowait(one)
 
     def _gone(self, one: Asking) -> bool:
-        return self._ended.get(session_name(one.asked.workspace, one.user, one.session), 0.0) >= one.at
+        return self.ended.since(session_name(one.asked.workspace, one.user, one.session), one.at)
 
     async def work(self) -> None:
         """Compute what waits, one after another, until cancelled."""
