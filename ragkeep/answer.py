@@ -138,6 +138,18 @@ async def respond(
             yield made
 
 
+async def ranked(
+    assistant: Assistant, searched: str, asked: Asked, *, pool: Executor | None = None
+) -> tuple[list[Hit], list[Hit]]:
+    """Search as `respond` does: what an answer would be given, best first, and with it what was found after it."""
+    worded = assistant.glossary(asked.workspace).apply(searched)
+    vector = await assistant.embed_query(worded)
+    k, second = asked.k or assistant.retrieval.k, assistant.retrieval.rerank
+    found = await assistant.retrieve(worded, vector, replace(asked, k=depth(second, k)))
+    best, _ = await rerank(worded, found, assistant.reranker, second, k=k, pool=pool)
+    return best, list(shown(best, found, k))
+
+
 def shown(sources: Sequence[Hit], found: Sequence[Hit], k: int | None = None) -> tuple[Hit, ...]:
     """What the reader saw, all of it in its order, then what else was found, until there are `k`: rank n is source n."""
     seen = {hit.chunk.id for hit in sources}

@@ -344,7 +344,7 @@ class LearnParams:
     rerank_ms: float = 120.0
     synthetic: int = 200
     trial_share: float = 0.0
-    trial_answers: int = 200
+    trial_answers: int = 400
     seed: int = 7
 
 
