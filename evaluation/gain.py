@@ -217,6 +217,12 @@ def verdict(gain: Gain, *, guard: Paired | None = None, rules: Rules | None = No
     return Verdict(not against, (*against, *held))
 
 
+def headline(gain: Mapping[str, Any]) -> dict[str, Any]:
+    """The comparison of all lessons that decides, of a gain as JSON: nDCG@10 unless it names another `measure`."""
+    one: dict[str, Any] = gain["overall"][gain.get("measure", METRICS[0])]
+    return one
+
+
 def _told(one: Paired) -> str:
     low, high = (f"{100 * bound:+.2f}" for bound in one.ci)
     return f"{_points(one.delta)} [{low}, {high}] over {one.n} lessons"

@@ -19,6 +19,7 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from evaluation.gain import headline
 from evaluation.gate import Verdict
 from ragkeep.config import Params, Paths, find_project, load_params
 from ragkeep.embedders import MODELS
@@ -28,6 +29,7 @@ from ragkeep.learned import Part, note_trained, parts_of, placed, rows_of, verif
 from ragkeep.learned import tonight as tonights_parts
 from ragkeep.releases import champion, history, read_release, require_champion
 from ragkeep.types import Release, content_id
+from tasks import generator
 from tasks.inputs import TRYOUT, interactions
 from tasks.lessons import CARD, read_set
 
@@ -62,7 +64,7 @@ def _climbed(paths: Paths, params: Params, lease: Lease, began: float, *, approv
         raise LearnError(f"the night came first, and its gate refused it: {'; '.join(before['reasons'])}")
     found = _lessons(paths, params, lease)
     result = _promoted(paths, params, lease, found, approval) if found["parts"] else _kept(paths, found)
-    result |= {key: found[key] for key in ("lessons", "synthetic", "simulated", "tried")}
+    result |= {key: found[key] for key in ("lessons", "synthetic", "simulated", "tried", "retrieval", "answers")}
     result["seconds"] = round(time.monotonic() - began, 2)
     result["report"] = str(learn_report.write(paths, found, result))
     return result
@@ -75,9 +77,9 @@ def _note(paths: Paths, result: dict[str, Any]) -> None:
 
 
 def _lessons(paths: Paths, params: Params, lease: Lease) -> dict[str, Any]:
-    """Walk the graph as far as the ladder; return data/learned.json."""
-    walk(paths, params, lease, upto="learn")
-    found: dict[str, Any] = read_json(paths.data / "learned.json")
+    """Walk the graph as far as the ladder's last rung; return data/learned.json, with that rung's word."""
+    walk(paths, params, lease, upto="generator")
+    found = generator.joined(paths, read_json(paths.data / "learned.json"))
     rows = [{"learner": one["learner"], "kept": one["kept"], "why": "; ".join(one["reasons"])} for one in found["tried"]]
     create_table_artifact(table=rows, key="learn", description="what was tried")
     return found
@@ -86,7 +88,8 @@ def _lessons(paths: Paths, params: Params, lease: Lease) -> dict[str, Any]:
 def _kept(paths: Paths, found: dict[str, Any]) -> dict[str, Any]:
     """A run that promotes nothing has done its work all the same: the champion stays, and the figures say why."""
     live = champion(paths)
-    verdict = "no gain" if found["tried"] else "nothing to learn"
+    tried = [one for one in found["tried"] if not one.get("skipped")]
+    verdict = "no gain" if tried else "nothing to learn"
     return {"release": str(live.number) if live else None, "published": False, "verdict": verdict,
             "reasons": found["reasons"], "gain": found["gain"]}  # fmt: skip
 
@@ -137,10 +140,8 @@ def _tried(
         raise LearnError("what was learned does not fit params.yaml or the embedder any more: run `ragkeep learn` again")
     candidate = night.candidate(paths, params)
     verdict = judge(paths, params, candidate)
-    gain = found["gain"]["overall"]["ndcg_at_10"]
-    low, high = gain["ci"]
     who = "SIMULATED interactions" if found["simulated"] else "interactions"
-    told = f"learned from {who}: nDCG@10 {100 * gain['delta']:+.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
+    told = f"learned from {who}: {generator.told(found)}"
     return register(paths, params, candidate, replace(verdict, reasons=(told, *verdict.reasons))), verdict
 
 
@@ -173,14 +174,15 @@ def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     if not (folder / "part.json").exists():
         with replacing_folder(folder) as new:
             if part.folder:
-                shutil.copytree(paths.root / "models" / "learned" / part.folder, new, dirs_exist_ok=True)
-    embed, retrieve = (placed(values, f"{MODELS}/{folder.name}") for values in (part.embed, part.retrieve))
-    part = replace(part, embed=embed, retrieve=retrieve, folder=folder.name)
+                shutil.copytree(generator.made_in(paths, part), new, dirs_exist_ok=True)
+    own = (part.embed, part.retrieve, part.answer)
+    embed, retrieve, answer = (placed(values, f"{MODELS}/{folder.name}") for values in own)
+    part = replace(part, embed=embed, retrieve=retrieve, answer=answer, folder=folder.name)
     if part.sha256:
         verify_part(part, paths.cache)
-    card = {"tried": tried, "gain": found["gain"], "trainset": read_json(paths.data / "trainset" / CARD)}
+    card = {"tried": tried, "gain": generator.gain_of(found, part), "trainset": read_json(paths.data / "trainset" / CARD)}
     write_json(folder / "report.json", card)
-    metrics = {"gain": float(tried["gain"]["overall"]["ndcg_at_10"]["delta"])} if tried["gain"] else {}
+    metrics = {"gain": float(headline(tried["gain"])["delta"])} if tried["gain"] else {}
     tags = {
         "learner": part.learner, "base": part.base, "data_sha": part.trainset, "git_sha": night.git_sha(paths.root),
         "sha256": part.sha256, "simulated": str(found["simulated"]).lower(), "synthetic": str(found["synthetic"]),

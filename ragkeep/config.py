@@ -322,7 +322,8 @@ class LearnParams:
     of questions; `unseen`: of documents that are never trained on. `trust`: accounts, as quarantine.jsonl names them,
     that are believed all the same. `ladder`: what is tried, in this order; `min_measured`: the held-out lessons that a
     gain must be measured on before anything is promoted; `rerank_ms`: what a learned second look may cost a question at
-    the 95th percentile; `synthetic`: the lessons for training up to which questions made from documents fill them up.
+    the 95th percentile; `synthetic`: the lessons for training up to which questions made from documents fill them up;
+    `generator`: a finetune.yaml, whose model is tuned on votes and corrections ("": none is).
     """
 
     window: int = 1_000_000
@@ -341,6 +342,7 @@ class LearnParams:
     min_measured: int = 100
     rerank_ms: float = 120.0
     synthetic: int = 200
+    generator: str = ""
     seed: int = 7
 
 
