@@ -78,7 +78,7 @@ def _rung(paths: Paths, written: Params, out: Path) -> Outcome:
     folder = _named(out, place.merged, made)
     part = _part(written, folder, lessons, made["sha256"])
     chosen = asked[: max(place.params.measure.rows, written.learn.min_measured)]
-    gain, verdict = _measured(paths, written, part, folder, chosen)
+    gain, verdict = measured(paths, written, part, folder, chosen)
     return Outcome(verdict.reasons, part if verdict.promote else None, gain, made | left_out)
 
 
@@ -167,7 +167,7 @@ def _part(written: Params, folder: Path, lessons: TrainingSet, sha: str) -> Part
                 answer={"generator": asdict(spec), "over": over})  # fmt: skip
 
 
-def _measured(
+def measured(
     paths: Paths, written: Params, part: Part, folder: Path, asked: Sequence[Lesson]
 ) -> tuple[dict[str, Any], Verdict]:
     """Ask the release as it is, and the same with the candidate in it, the questions that nobody trained on."""
