@@ -8,6 +8,7 @@ report, beside the release as it is. What gains is a part like any other; `flows
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -176,12 +177,20 @@ def measured(
     with open_release(paths, written) as served:
         sides = [served, _with(paths, written, served, part, folder)]
         questions, gains = [lesson.question for lesson in asked], [lesson.gains for lesson in asked]
-        scored = [answer_gain.scores(questions, _answers(side, asked), wanted, gains, served.embedder) for side in sides]
+        said = [_answers(side, asked) for side in sides]
+        scored = [answer_gain.scores(questions, answers, wanted, gains, served.embedder) for answers in said]
     before = judged_before(paths)
     found = answer_gain.paired(scored[0], scored[1], written.gate, confidence=1 - 0.05 / (1 + before))
     verdict = answer_gain.verdict(found, written.gate, min_lessons=written.learn.min_measured)
-    gain = answer_gain.as_json(found) | {"judged_before": before, "corrections": len(right)}
-    return gain, verdict
+    old, new = map(_p95_ms, said)
+    gain = answer_gain.as_json(found) | {"judged_before": before, "corrections": len(right), "p95_ms": [old, new]}
+    slow = f"95 of 100 answers take at most {new / 1000:.1f} s, with what answers now {old / 1000:.1f} s"
+    return gain, replace(verdict, reasons=(*verdict.reasons, slow))
+
+
+def _p95_ms(answers: Sequence[Answer]) -> float:
+    times = sorted(answer.timings_ms.get("total", 0.0) for answer in answers)
+    return times[max(0, math.ceil(0.95 * len(times)) - 1)]
 
 
 def _with(paths: Paths, written: Params, served: Assistant, part: Part, folder: Path) -> Assistant:

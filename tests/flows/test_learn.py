@@ -131,8 +131,9 @@ def test_a_generator_that_gained_is_a_part_of_the_release_and_goes_back_with_it(
     assert read_rows(paths.state / LEDGER) == [{"model": "generator/1", "interactions": [1, 2, 3, 4]}]
     assert learning.wrong(paths) == []
     start.move(paths, load_params(paths.params), "rollback", reason="")
-    learning.night(paths)
-    assert (live(paths), tonight(paths.data), learning.wrong(paths)) == (1, [], [])
+    assert (live(paths), champion_of(paths).generator) == (1, "extractive")
+    assert [*learning.broken(paths), *learning.registered(paths)] == []
+    assert prune(paths, load_params(paths.params), dry_run=True)["models"] == []  # the way forward again
 
 
 def test_a_generator_and_what_the_ladder_found_are_promoted_together(paths: Paths) -> None:
