@@ -167,7 +167,8 @@ def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     """Move a part's files to where models are kept, verified, and give it its number; safe to repeat after a kill."""
     if part.version:  # the champion's, kept long since
         return part
-    kept = [one for one in found["tried"] if one["kept"]]  # a weight that came with a tower is the tower's
+    kept = [one for one in found["tried"] if one["kept"] and generator.of(one["learner"]) == generator.of(part.learner)]
+    # a weight that came with a tower is the tower's
     tried = next((one for one in kept if one["learner"] == part.learner), kept[-1])
     sha = content_id(part.learner, part.base, part.sha256, repr(sorted(part.retrieve.items())), part.trainset)
     folder = paths.models / (Path(part.folder).name or f"{part.learner}-{sha[:12]}")

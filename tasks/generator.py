@@ -245,14 +245,19 @@ def joined(paths: Paths, found: dict[str, Any]) -> dict[str, Any]:
     return {**found, **more, "retrieval": bool(found["parts"]), "answers": answers}
 
 
+def of(learner: str) -> bool:
+    """Whether something was learned by this rung."""
+    return learner == NAME
+
+
 def made_in(paths: Paths, part: Part) -> Path:
     """Where a new part's files lie until it is registered."""
-    return paths.root / (MADE if part.learner == NAME else "models/learned") / part.folder
+    return paths.root / (MADE if of(part.learner) else "models/learned") / part.folder
 
 
 def gain_of(found: dict[str, Any], part: Part) -> dict[str, Any] | None:
     """The comparison that a part stands on."""
-    gain: dict[str, Any] | None = found["answers"] if part.learner == NAME else found["gain"]
+    gain: dict[str, Any] | None = found["answers"] if of(part.learner) else found["gain"]
     return gain
 
 
