@@ -235,6 +235,12 @@ def verdict(gain: Gain, *, guard: Paired | None = None, rules: Rules | None = No
     return Verdict(not against, (*against, *held))
 
 
+def headline(gain: Mapping[str, Any]) -> dict[str, Any]:
+    """The comparison of all lessons that decides, of a gain as JSON: nDCG@10 unless it names another `measure`."""
+    one: dict[str, Any] = gain["overall"][gain.get("measure", METRICS[0])]
+    return one
+
+
 def told_of(one: Paired) -> str:
     """Say a comparison in one line: points, interval, how many."""
     low, high = (f"{100 * bound:+.2f}" for bound in one.ci)

@@ -20,6 +20,7 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from evaluation.gain import headline
 from evaluation.gate import Verdict
 from ragkeep.config import Params, Paths, find_project, load_params
 from ragkeep.embedders import MODELS
@@ -29,6 +30,7 @@ from ragkeep.learned import Part, note_trained, parts_of, placed, rows_of, verif
 from ragkeep.learned import tonight as tonights_parts
 from ragkeep.releases import champion, history, read_release, require_champion
 from ragkeep.types import Release, content_id
+from tasks import generator
 from tasks.inputs import TRYOUT, interactions
 from tasks.lessons import CARD, read_set
 
@@ -69,7 +71,7 @@ def _climbed(paths: Paths, params: Params, lease: Lease, began: float, *, approv
         result = _kept(paths, found, why_not)
     if "trial" in before:
         result["reasons"].insert(0, before["trial"])
-    result |= {key: found[key] for key in ("lessons", "synthetic", "simulated", "tried")}
+    result |= {key: found[key] for key in ("lessons", "synthetic", "simulated", "tried", "retrieval", "answers")}
     result["seconds"] = round(time.monotonic() - began, 2)
     result["report"] = str(learn_report.write(paths, found, result))
     return result
@@ -82,9 +84,9 @@ def _note(paths: Paths, result: dict[str, Any]) -> None:
 
 
 def _lessons(paths: Paths, params: Params, lease: Lease) -> dict[str, Any]:
-    """Walk the graph as far as the ladder; return data/learned.json."""
-    walk(paths, params, lease, upto="learn")
-    found: dict[str, Any] = read_json(paths.data / "learned.json")
+    """Walk the graph as far as the ladder's last rung; return data/learned.json, with that rung's word."""
+    walk(paths, params, lease, upto="generator")
+    found = generator.joined(paths, read_json(paths.data / "learned.json"))
     rows = [{"learner": one["learner"], "kept": one["kept"], "why": "; ".join(one["reasons"])} for one in found["tried"]]
     create_table_artifact(table=rows, key="learn", description="what was tried")
     return found
@@ -107,7 +109,8 @@ def _no_trial(paths: Paths, params: Params, found: dict[str, Any]) -> list[str]:
 def _kept(paths: Paths, found: dict[str, Any], why_not: list[str]) -> dict[str, Any]:
     """A run that promotes nothing has done its work all the same: the champion stays, and the figures say why."""
     live = champion(paths)
-    verdict = "no gain" if found["tried"] else "nothing to learn"
+    tried = [one for one in found["tried"] if not one.get("skipped")]
+    verdict = "no gain" if tried else "nothing to learn"
     return {"release": str(live.number) if live else None, "published": False, "verdict": verdict,
             "reasons": [*found["reasons"], *why_not], "gain": found["gain"]}  # fmt: skip
 
@@ -167,16 +170,10 @@ def _tried(
         raise LearnError("what was learned does not fit params.yaml or the embedder any more: run `ragkeep learn` again")
     candidate = night.candidate(paths, params)
     verdict = judge(paths, params, candidate)
-    told = f"learned from {'SIMULATED ' if found['simulated'] else ''}interactions: {_proof(found)}"
+    who = "SIMULATED interactions" if found["simulated"] else "interactions"
+    proof = generator.told(found) if found["parts"] else "not proven by them, it puts what was shown in a better order"
+    told = f"learned from {who}: {proof}"
     return register(paths, params, candidate, replace(verdict, reasons=(told, *verdict.reasons))), verdict
-
-
-def _proof(found: dict[str, Any]) -> str:
-    if not found["parts"]:
-        return "not proven by them, it puts what was shown in a better order"
-    gain = found["gain"]["overall"]["ndcg_at_10"]
-    low, high = gain["ci"]
-    return f"nDCG@10 {100 * gain['delta']:+.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _said(release: Release, verdict: str, published: bool, reasons: list[str], found: dict[str, Any]) -> dict[str, Any]:
@@ -201,22 +198,28 @@ def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     """Move a part's files to where models are kept, verified, and give it its number; safe to repeat after a kill."""
     if part.version:  # the champion's, kept long since
         return part
-    kept = [one for one in found["tried"] if one["kept"] or one["hope"]]  # a weight that came with a tower is the tower's
+    stands = ("kept",) if found["parts"] else ("kept", "hope")
+    kept = [
+        one for one in found["tried"]
+        if any(map(one.get, stands)) and generator.of(one["learner"]) == generator.of(part.learner)
+    ]  # fmt: skip
+    # a weight that came with a tower is the tower's
     tried = next((one for one in kept if one["learner"] == part.learner), kept[-1])
     sha = content_id(part.learner, part.base, part.sha256, repr(sorted(part.retrieve.items())), part.trainset)
     folder = paths.models / (Path(part.folder).name or f"{part.learner}-{sha[:12]}")
     if not (folder / "part.json").exists():
         with replacing_folder(folder) as new:
             if part.folder:
-                shutil.copytree(paths.root / "models" / "learned" / part.folder, new, dirs_exist_ok=True)
-    embed, retrieve = (placed(values, f"{MODELS}/{folder.name}") for values in (part.embed, part.retrieve))
-    part = replace(part, embed=embed, retrieve=retrieve, folder=folder.name)
+                shutil.copytree(generator.made_in(paths, part), new, dirs_exist_ok=True)
+    own = (part.embed, part.retrieve, part.answer)
+    embed, retrieve, answer = (placed(values, f"{MODELS}/{folder.name}") for values in own)
+    part = replace(part, embed=embed, retrieve=retrieve, answer=answer, folder=folder.name)
     if part.sha256:
         verify_part(part, paths.cache)
-    proven = found["gain"] if found["parts"] else None
+    proven = generator.gain_of(found, part) if found["parts"] else None
     card = {"tried": tried, "gain": proven, "trainset": read_json(paths.data / "trainset" / CARD)}
     write_json(folder / "report.json", card)
-    metrics = {"gain": float(tried["gain"]["overall"]["ndcg_at_10"]["delta"])} if proven and tried["gain"] else {}
+    metrics = {"gain": float(headline(tried["gain"])["delta"])} if proven and tried["gain"] else {}
     tags = {
         "learner": part.learner, "base": part.base, "data_sha": part.trainset, "git_sha": night.git_sha(paths.root),
         "sha256": part.sha256, "simulated": str(found["simulated"]).lower(), "synthetic": str(found["synthetic"]),

@@ -51,6 +51,7 @@ LIMITS = {
     "index": Limits(retries=2, timeout_s=4 * 3600),
     "evaluate": Limits(timeout_s=2 * 3600),
     "learn": Limits(retries=0, timeout_s=12 * 3600),
+    "generator": Limits(retries=0, timeout_s=24 * 3600),
 }
 
 

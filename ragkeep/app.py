@@ -180,7 +180,7 @@ def load_release(paths: Paths, params: Params, release: Release, *, record: Reco
     embedder = load_embedder(own.embed, paths.cache)
     store = open_store(own.index, paths)
     make_retriever(store, embedder, release.index)  # refuses an embedder that is not the index's
-    generators = open_generators(own.answer, embedder)
+    generators = open_generators(own.answer, embedder, cache=paths.cache)
     return Assistant(
         release=release, store=store, embedder=embedder, generators=generators,
         answering=Resilient(generators, deadline_s=own.answer.deadline_s, record=record),

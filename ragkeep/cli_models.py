@@ -52,9 +52,12 @@ def _show(result: dict[str, Any]) -> None:
     if result["gain"]:
         for cut, found in (("all lessons", result["gain"]["overall"]), *result["gain"]["slices"].items()):
             rows.append((f"nDCG@10, {cut}", _told(found["ndcg_at_10"])))
+    if result.get("answers"):
+        measure = result["answers"]["measure"]
+        rows.append((f"answers, {measure}", _told(result["answers"]["overall"][measure])))
     rows.append(("seconds", f"{result['seconds']:.1f}"))
     table("Learning", ("what", "value"), rows)
-    tried = [(one["learner"], "kept" if one["kept"] else "refused", "; ".join(one["reasons"])) for one in result["tried"]]
+    tried = [(one["learner"], _outcome(one), "; ".join(one["reasons"])) for one in result["tried"]]
     table("What was tried", ("learner", "", "why"), tried)
     for reason in result["reasons"]:
         say(f"- {reason}")
@@ -65,6 +68,10 @@ def _show(result: dict[str, Any]) -> None:
         "waits": "ragkeep models list, then ragkeep models promote RELEASE",
         "nothing to learn": "let people use it: `ragkeep serve`",
     }.get(result["verdict"], "open the report and see why"))  # fmt: skip
+
+
+def _outcome(tried: dict[str, Any]) -> str:
+    return "kept" if tried["kept"] else "skipped" if tried.get("skipped") else "refused"
 
 
 def _told(one: dict[str, Any]) -> str:
@@ -109,7 +116,7 @@ def _bound(release: Release) -> set[tuple[str, int]]:
 
 
 def _points(gain: dict[str, Any] | None) -> str:
-    return f"{100 * gain['overall']['ndcg_at_10']['delta']:+.1f}" if gain else "–"
+    return f"{100 * gain['overall'][gain.get('measure', 'ndcg_at_10')]['delta']:+.1f}" if gain else "–"
 
 
 def _named(paths: Paths, name: str) -> dict[str, Any]:
@@ -202,6 +209,7 @@ def models_history(*, json: Json = False) -> None:
         emit_json({"runs": rows})
         return
     table("Learning runs", ("at", "verdict", "release", "gain", "why"), [
-        (r["at"], r["verdict"], r["release"], _points(r.get("gain")), "; ".join(r["reasons"])) for r in rows
+        (r["at"], r["verdict"], r["release"], _points(r.get("gain") or r.get("answers")), "; ".join(r["reasons"]))
+        for r in rows
     ])  # fmt: skip
     next_step("ragkeep models list")

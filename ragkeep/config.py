@@ -324,7 +324,8 @@ class LearnParams:
     gain must be measured on before anything is promoted; `rerank_ms`: what a learned second look may cost a question at
     the 95th percentile; `synthetic`: the lessons for training up to which questions made from documents fill them up.
     `trial_share`: the share of answers in which what lessons cannot prove is tried by interleaving (0: never), until
-    `trial_answers` of them were decided by what people opened.
+    `trial_answers` of them were decided by what people opened. `generator`: a finetune.yaml, whose model is tuned on
+    votes and corrections ("": none is).
     """
 
     window: int = 1_000_000
@@ -345,6 +346,7 @@ class LearnParams:
     synthetic: int = 200
     trial_share: float = 0.0
     trial_answers: int = 400
+    generator: str = ""
     seed: int = 7
 
 

@@ -111,7 +111,7 @@ def _open(paths: Paths, params: Params, version: IndexVersion, resolver: Resolve
         raise IndexMissing(f"the store does not hold index {version.name}: run `dvc repro --force index`")
     embedder = CachedEmbedder(load_embedder(params.embed, paths.cache), paths.cache)
     make_retriever(store, embedder, version)  # refuses another embedder than the version's
-    generator = open_generators(params.answer, embedder)[0]
+    generator = open_generators(params.answer, embedder, cache=paths.cache)[0]
     reranker = open_reranker(params.retrieve.rerank, paths.cache)
     return _Bench(params, version, store, embedder, generator, resolver, reranker, glossaries(params.retrieve))
 

@@ -422,7 +422,7 @@ def _final(paths: Paths, served: _Side, side: _Side, lessons: TrainingSet) -> tu
 def _asked_before(paths: Paths) -> int:
     """Count the candidates that lessons for the report judged since the last promotion: each look may be a lucky one."""
     runs = [row for row in read_rows(paths.models / "history.jsonl") if row.get("gain")]
-    last = max((n for n, row in enumerate(runs) if row["published"]), default=-1)
+    last = max((n for n, row in enumerate(runs) if row["published"] and row.get("retrieval", True)), default=-1)
     return len(runs) - 1 - last
 
 

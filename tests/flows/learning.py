@@ -34,7 +34,7 @@ from ragkeep.stores import memory, open_store
 from ragkeep.tables import iter_chunks, read_table
 from ragkeep.trials import Side, Trial
 from ragkeep.types import Answer, EmbeddedBatch, IndexVersion, content_id, ids_digest
-from tasks import scan
+from tasks import generator, scan
 from tasks.lessons import Lesson, write_set
 from tasks.shards import iter_shards
 from tests.interaction_cases import a_click, an_answer
@@ -42,7 +42,7 @@ from tests.learners.tiny_encoder import TEXTS, encoder
 from tests.tasks.nights import put_chunks, put_documents
 
 ROOT = Path(__file__).parents[2]
-WALKED = ("scan", "evaluate", "trainset", "learn")
+WALKED = ("scan", "evaluate", "trainset", "learn", "generator")
 GAIN = {"base": 0.5, "new": 0.6, "delta": 0.1, "ci": [0.05, 0.15], "n": 100}
 Did = Callable[[Paths, Params], object]
 
@@ -166,7 +166,9 @@ class Stages:
     """In place of DVC: runs a stage when what it reads, or has left, is not what it was."""
 
     def __init__(self, **instead: Did) -> None:
-        self.did: dict[str, Did] = {"scan": scan.run, "evaluate": measured, "learn": ladder, **instead}
+        self.did: dict[str, Did] = {
+            "scan": scan.run, "evaluate": measured, "learn": ladder, "generator": generator.run, **instead,
+        }  # fmt: skip
         self.graph = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
     def reproduce(self, root: Path, state: Path, stage: str, *, force: bool = False) -> bool:
@@ -264,6 +266,7 @@ def broken(paths: Paths) -> list[str]:
         part = Part(**{k: v for k, v in row.items() if k not in ("at", "simulated")})
         if part.sha256:
             verify_part(part, paths.cache)
+        if part.embed:
             embed = replace(load_params(paths.params).embed, query_model=f"{MODELS}/{part.folder}")
             said += (
                 [] if load_embedder(embed, paths.cache).embed(["why"], role="query").shape == (1, 32) else ["no vector"]
