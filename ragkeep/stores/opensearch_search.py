@@ -70,7 +70,7 @@ def _matching(query: Query, shards: int, explored: int) -> tuple[dict[str, Any],
     if query.mode == "keyword":
         return {"bool": {"filter": wall, "must": [worded]}}, query.k
     if query.mode == "vector":
-        return _near(query, wall, query.k, explored), query.k
+        return _near(query, wall, max(query.k, math.ceil(explored / _OVERSAMPLED)), explored), query.k
     near = _near(query, wall, query.candidates, explored)
     first = {"constant_score": {"filter": near, "boost": _FIRST}}
     legs = [first] if worded is None else [first, worded]
@@ -96,10 +96,9 @@ def _is_text(value: str) -> bool:
 
 
 def _near(query: Query, wall: list[dict[str, Any]], k: int, explored: int) -> dict[str, Any]:
-    k = max(k, math.ceil(explored / _OVERSAMPLED))
     asked: dict[str, Any] = {"vector": _vector(query), "k": k, "filter": {"bool": {"filter": wall}}}
     if k < explored:  # unlike a larger ef_search this matches k rows, the best of those, and not all of them
-        asked["rescore"] = {"oversample_factor": explored / k}
+        asked["rescore"] = {"oversample_factor": min(explored / k, _OVERSAMPLED)}
     return {"knn": {"vector": asked}}
 
 
