@@ -71,7 +71,15 @@ def _show(result: dict[str, Any]) -> None:
 
 
 def _outcome(tried: dict[str, Any]) -> str:
-    return "kept" if tried["kept"] else "skipped" if tried.get("skipped") else "refused"
+    return (
+        "kept"
+        if tried["kept"]
+        else "skipped"
+        if tried.get("skipped")
+        else "not proven"
+        if tried.get("hope")
+        else "refused"
+    )
 
 
 def _told(one: dict[str, Any]) -> str:
