@@ -67,6 +67,7 @@ def test_a_log_that_is_empty_teaches_nothing_and_says_so(project: Project) -> No
     ran = project.run("learn").json
     assert (ran["verdict"], ran["published"], ran["release"]) == ("nothing to learn", False, "1")
     assert "too few lessons" in ran["reasons"][0]
+    assert [(one["learner"], one["skipped"]) for one in ran["tried"]] == [("generator", True)]
 
 
 def test_what_people_did_becomes_a_release_and_a_step_back_returns(project: Project) -> None:
