@@ -3,7 +3,8 @@
 A pair is one prompt, as serving would send it today, and two answers to it, the better first; which is better, the
 module `tasks.finetune.preferences` says. Only records that lessons for training were made of are read, so that whoever
 is not believed, or erased, says nothing here either; a record that a held-out lesson has as well, and a question that
-quality is measured with, are left out.
+quality is measured with, are left out. Where what was shown did not hold a correction, the chunk that does stands among
+the sources, as if it had been found: what no source holds is not taught.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ragkeep.glossary import glossaries
 from ragkeep.interactions import impressions, read
 from ragkeep.pii import mask
 from ragkeep.tables import iter_chunks, read_table
-from ragkeep.types import Chunk, Hit, Interaction
+from ragkeep.types import Chunk, Hit, Interaction, content_id
 from tasks.finetune.preferences import preferences
 from tasks.history import Place, window_start
 from tasks.lessons import Lesson, TrainingSet
@@ -41,6 +42,11 @@ class Pairs:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
+def best(lesson: Lesson) -> str:
+    """The chunk that users are surest of; "" for none."""
+    return max(lesson.gains, key=lambda chunk: (lesson.gains[chunk], chunk), default="")
+
+
 def pairs(paths: Paths, params: Params, lessons: TrainingSet, fits: Fits) -> Pairs:
     """Make the pairs for training, in the order of the log."""
     asked = lessons.asked()
@@ -49,7 +55,8 @@ def pairs(paths: Paths, params: Params, lessons: TrainingSet, fits: Fits) -> Pai
     found = list(preferences(_records(paths, params, wanted)))
     named = {row[side] for row in found for side in ("asked", "worse")}
     answers = {record.seq: record for record in _records(paths, params, named)}
-    sources = _sources(paths, answers, params.retrieve.k)
+    right = {seq: best(lesson) for lesson in asked.of("train") for seq in lesson.seqs}
+    sources, chunks = _sources(paths, answers, params.retrieve.k, {right[seq] for seq in named})
     known, made = Known(held_back(paths, params), Likeness()), Pairs()
     glossary = glossaries(params.retrieve)
     for row in found:
@@ -60,8 +67,11 @@ def pairs(paths: Paths, params: Params, lessons: TrainingSet, fits: Fits) -> Pai
             continue
         hits = [hit for _, hit in sources[better.seq]]
         worded = glossary(better.workspace).apply(question)
-        chosen = _corrected(row["chosen"], hits) if row["kind"] == "correction" else _said(better, better, sources)
-        pair = _fitting(worded, hits, (chosen, _said(worse, better, sources)), fits, params.answer.context_tokens)
+        if row["kind"] == "correction":
+            hits, chosen = _corrected(row["chosen"], hits, chunks.get(right[better.seq]))
+        else:
+            chosen = _said(better, sources, hits)
+        pair = _fitting(worded, hits, (chosen, _said(worse, sources, hits)), fits, params.answer.context_tokens)
         if isinstance(pair, str):
             made.left_out[pair] += 1
         else:
@@ -87,17 +97,22 @@ _Shown = Mapping[int, Sequence[tuple[int, Hit]]]
 """A record of an answer to what it showed: the rank there, and the chunk that stands for it today."""
 
 
-def _sources(paths: Paths, answers: Mapping[int, Interaction], k: int) -> _Shown:
-    """Find what each answer showed, at most the first k, among today's chunks, each once; what is gone is left out."""
+def _sources(
+    paths: Paths, answers: Mapping[int, Interaction], k: int, right: Collection[str]
+) -> tuple[_Shown, dict[str, Chunk]]:
+    """Find what each answer showed, at most the first k, among today's chunks, each once; what is gone is left out.
+
+    Returns all these chunks as well, and those of `right`, by id.
+    """
     shown = [(seq, one) for seq, record in answers.items() for one in impressions(record)[:k]]
     places = [Place(one.chunk, answers[seq].workspace, one.uri, *one.span) for seq, one in shown]
     ids, _ = Chunks(paths.data / "chunks").place(places)
-    chunks = _chunks(paths, set(ids.values()))
+    chunks = _chunks(paths, {*ids.values(), *right})
     found: dict[int, dict[str, tuple[int, Hit]]] = {seq: {} for seq in answers}
     for number, chunk in sorted(ids.items()):
         seq, one = shown[number]
         found[seq].setdefault(chunk, (one.rank, Hit(chunks[chunk], one.score)))
-    return {seq: list(hits.values()) for seq, hits in found.items()}
+    return {seq: list(hits.values()) for seq, hits in found.items()}, chunks
 
 
 def _chunks(paths: Paths, wanted: Collection[str]) -> dict[str, Chunk]:
@@ -105,9 +120,9 @@ def _chunks(paths: Paths, wanted: Collection[str]) -> dict[str, Chunk]:
     return {chunk.id: chunk for chunk in rows if chunk.id in wanted} if wanted else {}
 
 
-def _said(answer: Interaction, better: Interaction, sources: _Shown) -> str:
-    """What an answer said, each marker with the number its source has in the prompt of the better one, or without."""
-    number = {hit.chunk.id: n for n, (_, hit) in enumerate(sources[better.seq], 1)}
+def _said(answer: Interaction, sources: _Shown, hits: Sequence[Hit]) -> str:
+    """What an answer said, each marker with the number its source has among `hits`, or without where it is not there."""
+    number = {hit.chunk.id: n for n, hit in enumerate(hits, 1)}
     own = {rank: number.get(hit.chunk.id) for rank, hit in sources[answer.seq]}
     cited = answer.payload["citations"]
 
@@ -119,11 +134,22 @@ def _said(answer: Interaction, better: Interaction, sources: _Shown) -> str:
     return mask(MARKER.sub(put, answer.payload["text"]))[0].strip()
 
 
-def _corrected(text: str, hits: Sequence[Hit]) -> str:
-    """A correction as an answer: with the number of the first source that holds what it says, if one does."""
+def _corrected(text: str, hits: list[Hit], right: Chunk | None) -> tuple[list[Hit], str]:
+    """A correction as an answer: with the number of the first source that holds what it says, if one does.
+
+    The chunk that users agree on comes in where none of those shown does, at a place that only the text decides.
+    """
     text = mask(text)[0]
-    holding = (said for n in range(1, len(hits) + 1) if cite(said := f"{text} [{n}]", hits).citations)
-    return next(holding, text)
+    for among in (hits, _put_in(hits, right, text) if right else hits):
+        for n in range(1, len(among) + 1):
+            if cite(said := f"{text} [{n}]", among).citations:
+                return among, said
+    return hits, text
+
+
+def _put_in(hits: list[Hit], chunk: Chunk, text: str) -> list[Hit]:
+    place = int(content_id(text)[:8], 16) % (len(hits) + 1)
+    return [*hits[:place], Hit(chunk, 0.0), *hits[place:]]
 
 
 def _fitting(
@@ -136,7 +162,7 @@ def _fitting(
     chosen, rejected = answers
     if chosen == rejected:
         return "both answers say the same"
-    why = "no source shown holds the better answer"
+    why = "no source holds the better answer"
     for many in range(len(prompts.fit(hits, context_tokens)), 0, -1):
         if not cite(chosen, hits[:many]).citations:
             break

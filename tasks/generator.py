@@ -27,7 +27,7 @@ from ragkeep.generators.resilient import Resilient
 from ragkeep.learned import Part, effective, placed, rows_of, tonight
 from ragkeep.models import require_safetensors, sha256
 from ragkeep.types import Answer
-from tasks.answer_pairs import Fits, Pairs, corrections, pairs
+from tasks.answer_pairs import Fits, Pairs, best, corrections, pairs
 from tasks.finetune import formats, merge, train, weights
 from tasks.finetune.config import Place, load
 from tasks.learners import NothingToLearn
@@ -97,11 +97,6 @@ def _held_out(lessons: TrainingSet, least: int) -> list[Lesson]:
             f"{len(asked)} questions are held out for the report, and learn.min_measured is {least}: let people rate more"
         )
     return asked
-
-
-def best(lesson: Lesson) -> str:
-    """The chunk that users are surest of."""
-    return max(lesson.gains, key=lambda chunk: (lesson.gains[chunk], chunk), default="")
 
 
 def _learned(paths: Paths, params: Params, lessons: TrainingSet, place: Place) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -39,7 +39,7 @@ def test_the_nights_stages_come_in_an_order_that_respects_their_needs() -> None:
 
 
 def test_a_generator_is_tuned_after_the_ladder() -> None:
-    assert stages(ROOT, "generator")[-3:] == ["trainset", "learn", "generator"]
+    assert stages(ROOT, "generator")[-2:] == ["learn", "generator"]
 
 
 def test_an_unchanged_stage_is_not_run_again(project: Path) -> None:

@@ -127,6 +127,7 @@ def test_a_generator_that_gained_is_a_part_of_the_release_and_goes_back_with_it(
     said = learning.learned(paths, learn=no_ladder, generator=tuned)
     assert (said["verdict"], said["release"], live(paths)) == ("promoted", "2", 2)
     assert "answers' rouge_l +10.0 points [5.0, 15.0]" in said["reasons"][0]
+    assert "Answers, on questions nobody trained on" in Path(said["report"]).read_text()
     release = read_release(paths, 2)
     assert [one["backend"] for one in release.serving["answer"]["generators"]] == ["extractive", "extractive"]
     assert release.generator == "generator-1"

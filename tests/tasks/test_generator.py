@@ -59,10 +59,20 @@ def test_a_correction_becomes_a_pair_over_the_prompt_of_serving_that_cites_what_
     assert row["seqs"] == [1, 2]
 
 
+def test_what_was_not_found_stands_among_the_sources_as_if_it_had_been(people: People) -> None:
+    people.correct(people.ask("ann", ASKED[VALVE], ROTOR), TEXTS[VALVE])
+    (row,) = made(people).rows
+    assert TEXTS[ROTOR] in row["prompt"]
+    number = 1 + (row["prompt"].index(TEXTS[VALVE]) > row["prompt"].index(TEXTS[ROTOR]))
+    assert row["chosen"] == f"{TEXTS[VALVE]} [{number}]"
+
+
 def test_what_no_source_holds_is_not_taught(people: People) -> None:
-    people.correct(people.ask("ann", ASKED[VALVE], ROTOR), "The valve of a pump is checked daily.")
+    asked = people.ask("ann", ASKED[VALVE], VALVE)
+    people.vote(asked)
+    people.correct(asked, "Nobody ever looks at its rusty hinges, believe me.")
     found = made(people)
-    assert (found.rows, dict(found.left_out)) == ([], {"no source shown holds the better answer": 1})
+    assert (found.rows, dict(found.left_out)) == ([], {"no source holds the better answer": 1})
 
 
 def test_a_question_that_is_held_out_teaches_nothing_and_its_correction_measures(people: People) -> None:
