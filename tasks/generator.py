@@ -69,9 +69,9 @@ def _rung(paths: Paths, written: Params, out: Path) -> Outcome:
     if not written.learn.generator:
         raise NothingToLearn("learn.generator names no finetune.yaml, so no generator is tuned")
     weights.need_packages()
+    place = recipe(paths, written)  # a wrong one is said before anything else
     lessons, params = read_set(paths.data / "trainset"), effective(written, paths.data, paths.cache)
     asked = _held_out(lessons, written.learn.min_measured)
-    place = recipe(paths, written)
     made, left_out = _learned(paths, params, lessons, place)
     live = next((part for part in tonight(paths.data) if part.learner == NAME), None)
     if live and live.sha256 == made["sha256"]:

@@ -100,6 +100,9 @@ def test_a_generator_that_does_not_answer_better_is_refused_with_its_figures(pro
     (project.root / "finetune.yaml").write_text(json.dumps(recipe))
     learn = {"generator": "finetune.yaml", "min_lessons": 5, "ladder": []}
     project.params(learn=learn, answer={"max_tokens": 24})
+    if not any((project.state / "interactions").glob("*")):  # this test alone
+        given = project.root.parent / "machines"
+        project.run("simulate", "--set", str(given), "--interactions", "800", "--wrong", "0.1", "--users", "20")
     project.run("nightly")
     ran = project.run("learn").json
     (tried,) = ran["tried"]

@@ -132,6 +132,7 @@ def test_the_rung_says_why_it_is_skipped(people: People) -> None:
     people.correct(people.ask("ann", ASKED[VALVE], VALVE), TEXTS[VALVE])
     people.learn(OPEN)
     assert skipped(people.paths, LEARN) == "skipped: learn.generator names no finetune.yaml, so no generator is tuned"
+    (people.paths.root / "finetune.yaml").write_text("model: base\n")
     named = replace(LEARN, learn=replace(OPEN, generator="finetune.yaml"))
     has = all(importlib.util.find_spec(name) for name in ("torch", "trl", "peft"))
     assert ("0 questions are held out for the report" if has else "train") in skipped(people.paths, named)
