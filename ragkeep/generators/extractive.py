@@ -12,6 +12,7 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from threading import Lock
 
 import numpy as np
@@ -25,7 +26,8 @@ from .support import Evidence, evidence, holds_kind, support
 from .units import Unit, units
 
 MAX_CHUNKS = 5
-MAX_EMBEDDED = 16
+MAX_EMBEDDED, MAX_EMBEDDED_CHARS = 8, 800
+"""The most that is embedded a question, the first piece whatever its length: embedding costs 0.1 CPU-ms a character."""
 MAX_REMEMBERED = 8192
 COSINE, WORDS, PLACE, KIND, HEAD = 1.0, 0.6, 0.5, 0.05, 0.1
 """Weights of the parts of a piece's score; chosen by ROUGE-L of answers by words alone, on five sets."""
@@ -92,14 +94,14 @@ class Extractive:
 
     def weigh(self, question: str, hits: Sequence[Hit]) -> tuple[list[Piece], Evidence]:
         """Score the pieces of the best hits, best first, and sum up what speaks for an answer being there."""
-        asked = terms(question)
         pieces = _pieces(hits[:MAX_CHUNKS])
-        rarity = _rarity(asked, pieces)
-        if self._vectors is not None and pieces:
-            _embed(question, pieces, rarity, self._vectors)
+        rarity = _rarity(terms(question), pieces)
         for piece in pieces:
-            piece.score = _score(piece, question, rarity, with_cosine=self.embedder is not None)
-        pieces.sort(key=lambda p: (-p.score, p.number, p.unit.start))
+            piece.score = _score(piece, question, rarity)
+        pieces.sort(key=_order)
+        if self._vectors is not None and pieces:
+            _add_cosines(question, pieces, self._vectors)
+            pieces.sort(key=_order)
         said = [(p.number, p.words, p.cosine) for p in pieces]
         return pieces, evidence(question, hits[:MAX_CHUNKS], said, embedded=self.embedder is not None)
 
@@ -146,14 +148,14 @@ class _Remembered:
         return [known[text] for text in texts]
 
 
-def _embed(question: str, pieces: Sequence[Piece], rarity: dict[str, float], vectors: _Remembered) -> None:
-    """Embed the pieces that could win, in one batch."""
-    likely = sorted(pieces, key=lambda p: (-_shared(p, rarity) - (p.unit.role == "head"), p.number, p.unit.start))
-    likely = likely[:MAX_EMBEDDED]
+def _add_cosines(question: str, pieces: Sequence[Piece], vectors: _Remembered) -> None:
+    """Embed in one batch those that could win, and add what that says; `pieces` are best first without it."""
+    texts = [" ".join(piece.text.split()) for piece in pieces[:MAX_EMBEDDED]]
+    within = sum(end <= MAX_EMBEDDED_CHARS for end in accumulate(map(len, texts)))
     [asked] = vectors.embedder.embed([question], role="query")
-    found = vectors.of([" ".join(p.text.split()) for p in likely])
-    for piece, vector in zip(likely, found, strict=True):
+    for piece, vector in zip(pieces, vectors.of(texts[: max(1, within)]), strict=False):
         piece.vector, piece.cosine = vector, float(vector @ asked)
+        piece.score += COSINE * piece.cosine
 
 
 def _shared(piece: Piece, rarity: dict[str, float]) -> float:
@@ -161,11 +163,14 @@ def _shared(piece: Piece, rarity: dict[str, float]) -> float:
     return sum(w for word, w in rarity.items() if word in piece.words) / total if total else 0.0
 
 
-def _score(piece: Piece, question: str, rarity: dict[str, float], *, with_cosine: bool) -> float:
-    score = WORDS * _shared(piece, rarity) + PLACE / piece.number
-    score += COSINE * piece.cosine if with_cosine else 0.0
-    score += KIND * holds_kind(question, piece.text)
+def _score(piece: Piece, question: str, rarity: dict[str, float]) -> float:
+    """Score a piece by all but its cosine."""
+    score = WORDS * _shared(piece, rarity) + PLACE / piece.number + KIND * holds_kind(question, piece.text)
     return score + HEAD * (piece.unit.role == "head") - HEAD * (piece.unit.role == "code")
+
+
+def _order(piece: Piece) -> tuple[float, int, int]:
+    return -piece.score, piece.number, piece.unit.start
 
 
 def pick(pieces: Sequence[Piece], limit: int) -> list[Piece]:
