@@ -73,7 +73,7 @@ class Extractive:
 
         Nothing is drawn at random, and a quote is not cut at a stop string: it would be no quote.
         """
-        chosen = await asyncio.to_thread(self.choose, request.question, request.hits)
+        chosen = await asyncio.to_thread(self.choose, request.question, request.hits, request.vector)
         spent = 0
         for piece in chosen:
             words = len(piece.text.split())
@@ -85,22 +85,31 @@ class Extractive:
             yield Delta(NOT_FOUND)
         yield Delta(usage=Usage(completion_tokens=spent))
 
-    def choose(self, question: str, hits: Sequence[Hit]) -> list[Piece]:
+    def choose(self, question: str, hits: Sequence[Hit], vector: Vectors | None = None) -> list[Piece]:
         """Pick at most `max_sentences` pieces, in the order they are read; none when support is too weak."""
-        pieces, found = self.weigh(question, hits)
+        pieces, found = self.weigh(question, hits, vector)
         if not pieces or support(found) < self.params.min_support:
             return []
         return pick(pieces, self.params.max_sentences)
 
-    def weigh(self, question: str, hits: Sequence[Hit]) -> tuple[list[Piece], Evidence]:
-        """Score the pieces of the best hits, best first, and sum up what speaks for an answer being there."""
+    def weigh(
+        self,
+        question: str,
+        hits: Sequence[Hit],
+        vector: Vectors | None = None,
+    ) -> tuple[list[Piece], Evidence]:
+        """Score the pieces of the best hits, best first, and sum up what speaks for an answer being there.
+
+        `vector` is the question's, embedded here where it is not given.
+        """
         pieces = _pieces(hits[:MAX_CHUNKS])
         rarity = _rarity(terms(question), pieces)
         for piece in pieces:
             piece.score = _score(piece, question, rarity)
         pieces.sort(key=_order)
         if self._vectors is not None and pieces:
-            _add_cosines(question, pieces, self._vectors)
+            asked = self._vectors.embedder.embed([question], role="query")[0] if vector is None else vector
+            _add_cosines(asked, pieces, self._vectors)
             pieces.sort(key=_order)
         said = [(p.number, p.words, p.cosine) for p in pieces]
         return pieces, evidence(question, hits[:MAX_CHUNKS], said, embedded=self.embedder is not None)
@@ -148,11 +157,10 @@ class _Remembered:
         return [known[text] for text in texts]
 
 
-def _add_cosines(question: str, pieces: Sequence[Piece], vectors: _Remembered) -> None:
+def _add_cosines(asked: Vectors, pieces: Sequence[Piece], vectors: _Remembered) -> None:
     """Embed in one batch those that could win, and add what that says; `pieces` are best first without it."""
     texts = [" ".join(piece.text.split()) for piece in pieces[:MAX_EMBEDDED]]
     within = sum(end <= MAX_EMBEDDED_CHARS for end in accumulate(map(len, texts)))
-    [asked] = vectors.embedder.embed([question], role="query")
     for piece, vector in zip(pieces, vectors.of(texts[: max(1, within)]), strict=False):
         piece.vector, piece.cosine = vector, float(vector @ asked)
         piece.score += COSINE * piece.cosine

@@ -175,3 +175,13 @@ def test_the_best_piece_is_embedded_however_long_it_is() -> None:
     [passage] = [text for role, text in embedder.asked if role == "passage"]
     assert len(passage) > MAX_EMBEDDED_CHARS
     assert pieces[0].cosine > 0
+
+
+def test_a_question_that_was_embedded_is_not_embedded_again() -> None:
+    question, embedder = "How often is the seal of a pump replaced?", Noting()
+    generator = extractive(GeneratorParams(), params=AnswerParams(), embedder=embedder)
+    by_itself = generator.weigh(question, [Hit(PUMPS, 0.9)])[1]
+    [vector] = HashEmbedder().embed([question], role="query")
+    embedder.asked.clear()
+    assert generator.weigh(question, [Hit(PUMPS, 0.9)], vector)[1] == by_itself
+    assert not [text for role, text in embedder.asked if role == "query"]
