@@ -26,8 +26,9 @@ from .support import Evidence, evidence, holds_kind, support
 from .units import Unit, units
 
 MAX_CHUNKS = 5
-MAX_EMBEDDED, MAX_EMBEDDED_CHARS = 8, 800
-"""The most that is embedded a question, the first piece whatever its length: embedding costs 0.1 CPU-ms a character."""
+MAX_EMBEDDED, MAX_EMBEDDED_CHARS, PIECE_CHARS = 8, 900, 240
+"""How many pieces are embedded for a question, how long they are together, and how much of each: a character costs
+about 0.1 CPU-ms."""
 MAX_REMEMBERED = 8192
 COSINE, WORDS, PLACE, KIND, HEAD = 1.0, 0.6, 0.5, 0.05, 0.1
 """Weights of the parts of a piece's score; chosen by ROUGE-L of answers by words alone, on five sets."""
@@ -159,9 +160,9 @@ class _Remembered:
 
 def _add_cosines(asked: Vectors, pieces: Sequence[Piece], vectors: _Remembered) -> None:
     """Embed in one batch those that could win, and add what that says; `pieces` are best first without it."""
-    texts = [" ".join(piece.text.split()) for piece in pieces[:MAX_EMBEDDED]]
+    texts = [" ".join(piece.text.split())[:PIECE_CHARS] for piece in pieces[:MAX_EMBEDDED]]
     within = sum(end <= MAX_EMBEDDED_CHARS for end in accumulate(map(len, texts)))
-    for piece, vector in zip(pieces, vectors.of(texts[: max(1, within)]), strict=False):
+    for piece, vector in zip(pieces, vectors.of(texts[:within]), strict=False):
         piece.vector, piece.cosine = vector, float(vector @ asked)
         piece.score += COSINE * piece.cosine
 
