@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ragkeep.stores import opensearch_search
 from ragkeep.stores.opensearch import OpenSearchStore
 from ragkeep.types import EmbeddedBatch, Query
 
 from .measure import Compared, cpu_seconds, finish
-from .opensearch_corpus import add_options, made_corpus, own_store, questions, receipt, server_seconds
+from .opensearch_corpus import add_options, explore, made_corpus, own_store, questions, receipt, server_seconds
 from .opensearch_load import PEER, our_load, peer_load
 
 Question = tuple[str, NDArray[np.float32]]
@@ -107,14 +106,13 @@ def _figures(spent: dict[str, list[list[float]]]) -> dict[str, Any]:
 
 
 def _explored(client: Any, store: OpenSearchStore, corpus: EmbeddedBatch, asked: Sequence[Question]) -> dict[str, Any]:
-    found, usual = {}, opensearch_search.EXPLORED
+    found = {}
     for explored in (100, 160, 256, 400, 640):
-        opensearch_search.EXPLORED = explored
+        explore(store, "load", explored)
         before = server_seconds(client)
         share = _recall(store, corpus, asked)
         spent = (server_seconds(client) - before) / len(asked) * 1000
         found[str(explored)] = {"recall_at_10": round(share, 4), "server_cpu_ms": round(spent, 2)}
-    opensearch_search.EXPLORED = usual
     return found
 
 

@@ -20,7 +20,7 @@ from ragkeep.backends import STORES, load
 from ragkeep.embedders import load_embedder
 from ragkeep.files import write_json, write_rows
 from ragkeep.fusion import best_weight, weight_curve
-from ragkeep.glossary import glossary_of
+from ragkeep.glossary import glossaries
 from ragkeep.retrieve import make_retriever
 from ragkeep.types import Chunk, EmbeddedBatch, Fusion, IndexVersion, Mode, content_id, ids_digest
 
@@ -159,7 +159,7 @@ def _half(query: str) -> int:
 def _tuned(bench: _Bench, qrels: Qrels, chosen: Sequence[str], retrieve: RetrieveParams) -> float:
     if not chosen:
         return Fusion().weight
-    put = glossary_of(retrieve, "default").apply
+    put = glossaries(retrieve)("default").apply
     texts = {q: (put(bench.folder.queries[q]), "default") for q in chosen}
     legs = all_legs(bench.store, bench.embedder, bench.version, texts, retrieve.candidates)
     relevant = [{content_id(_ALIAS, d): float(g) for d, g in qrels[q].items() if g > 0} for q in chosen]
@@ -170,11 +170,11 @@ def _search(bench: _Bench, retrieve: RetrieveParams, mode: Mode, mix: _Mix) -> d
     """Ask every judged question the way serving does: query id -> corpus ids, best first."""
     if mode != "keyword":
         bench.embedder.embed([bench.folder.queries[q] for q in bench.folder.test], role="query")  # all in one batch
-    run = {}
+    run, glossary = {}, glossaries(retrieve)("default")
     for q in bench.folder.test:
         ask = make_retriever(
             bench.store, bench.embedder, bench.version, k=CUTOFF, mode=mode, fusion=mix.of(q),
-            candidates=retrieve.candidates, glossary=glossary_of(retrieve, "default"),
+            candidates=retrieve.candidates, glossary=glossary,
         )  # fmt: skip
         run[q] = [bench.corpus_ids[hit.chunk.id] for hit in ask(bench.folder.queries[q])]
     return run

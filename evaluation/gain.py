@@ -5,12 +5,16 @@ best weight between the two. So both sides are compared as a user meets them, ea
 the lessons for selection; the figure is taken from the lessons for the report, which chose nothing. A side that looks a
 second time (a reranker) is measured with that.
 
+What users did is a judge with a bias: only what was served could be taken, so whatever a new side finds besides counts as
+wrong. `shown_only` asks a narrower question that has none: in which order does a side put what people saw? That is
+no proof, for what was never shown is left out of it, good or bad (condensed lists: Sakai, SIGIR 2007, section 3).
+
 Lessons are the rows of `tasks.lessons`, by their shape: this room cannot import that one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -39,6 +43,10 @@ class Judged(Protocol):
     @property
     def gains(self) -> Mapping[str, float]:
         """Chunk id -> 0..1."""
+
+    @property
+    def shown(self) -> Collection[str]:
+        """All that was before those who asked."""
 
     @property
     def split(self) -> str:
@@ -117,11 +125,13 @@ def compare(
     base_fusion: Fusion | Callable[[Any], Fusion] | None = None,
     new_fusion: Fusion | Callable[[Any], Fusion] | None = None,
     looks: Looks = (None, None),
+    shown_only: bool = False,
 ) -> Gain:
     """Compare two retrievers, given as lesson id -> both legs, on `lessons`.
 
     A side's weight is tuned on the lessons whose split is select, unless `weights` gives it or `base_fusion` or
     `new_fusion` says how that side mixes a lesson; `looks` are their second looks. A lesson without legs scores 0.
+    `shown_only` leaves out of both sides' lists what nobody saw (see the module).
     Raises ConfigError where none is for the report.
     """
     rules = rules or Rules()
@@ -131,7 +141,8 @@ def compare(
     chosen = [lesson for lesson in lessons if lesson.split == "select"]
     base = base_fusion or Fusion("convex", _weight(base_legs, chosen, weights[0]))
     new = new_fusion or Fusion("convex", _weight(new_legs, chosen, weights[1]))
-    before, after = scores(base_legs, asked, base, looks[0]), scores(new_legs, asked, new, looks[1])
+    before = scores(base_legs, asked, base, looks[0], shown_only=shown_only)
+    after = scores(new_legs, asked, new, looks[1], shown_only=shown_only)
     first, second = (mix.weight if isinstance(mix, Fusion) else mix(asked[0]).weight for mix in (base, new))
     return _gain(before, after, asked, (first, second), rules)
 
@@ -144,11 +155,12 @@ def crossfit(
     rules: Rules | None = None,
     weights: tuple[float | None, float | None] = (None, None),
     looks: Looks = (None, None),
+    shown_only: bool = False,
 ) -> Gain:
     """Compare two retrievers on all of `lessons`, whatever their split, each half with the weights the other half tuned.
 
     For choosing, where there are few: none is lost to tuning. `weights` in the result are those tuned on all, `looks`
-    the sides' second looks, which tune nothing.
+    the sides' second looks, which tune nothing; `shown_only` as for `compare`.
     """
     rules = rules or Rules()
     halves: tuple[list[Judged], list[Judged]] = ([], [])
@@ -158,7 +170,9 @@ def crossfit(
     sides = []
     for legs, given, look in ((base_legs, weights[0], looks[0]), (new_legs, weights[1], looks[1])):
         fusions = [Fusion("convex", _weight(legs, other, given)) for other in reversed(halves)]
-        found = [scores(legs, half, fusion, look) for half, fusion in zip(halves, fusions, strict=True)]
+        found = [
+            scores(legs, half, fusion, look, shown_only=shown_only) for half, fusion in zip(halves, fusions, strict=True)
+        ]
         sides.append({name: np.concatenate([half[name] for half in found]) for name in METRICS})
     tuned = (_weight(base_legs, asked, weights[0]), _weight(new_legs, asked, weights[1]))
     return _gain(sides[0], sides[1], asked, tuned, rules)
@@ -185,13 +199,15 @@ def scores(
     lessons: Sequence[Judged],
     fusion: Fusion | Callable[[Any], Fusion],
     look: SecondLook | None = None,
+    *,
+    shown_only: bool = False,
 ) -> dict[str, NDArray[np.float64]]:
     """Return metric -> float64 (n,): what each lesson's first ten hits are worth, mixed one way or each its own."""
     ndcg, recall = np.zeros(len(lessons)), np.zeros(len(lessons))
     for row, lesson in enumerate(lessons):
         if lesson.id in legs:
             mix = fusion if isinstance(fusion, Fusion) else fusion(lesson)
-            ndcg[row], recall[row] = _score(legs[lesson.id], lesson, mix, look)
+            ndcg[row], recall[row] = _score(legs[lesson.id], lesson, mix, look, shown_only=shown_only)
     return {"ndcg_at_10": ndcg, "recall_at_10": recall}
 
 
@@ -206,18 +222,27 @@ def verdict(gain: Gain, *, guard: Paired | None = None, rules: Rules | None = No
         (held if passed else against).append(text)
 
     check(one.n >= rules.min_lessons, f"{one.n} lessons were held out, {rules.min_lessons} are needed")
-    check(one.ci[0] > rules.min_gain, f"end to end {_told(one)}: the lower bound must be above {_points(rules.min_gain)}")
+    check(
+        one.ci[0] > rules.min_gain, f"end to end {told_of(one)}: the lower bound must be above {_points(rules.min_gain)}"
+    )
     other = gain.slices.get("unseen", {}).get("ndcg_at_10")
     if other is not None and other.n >= _FEW:
-        check(other.delta >= rules.min_unseen, f"unseen documents {_told(other)}: at least {_points(rules.min_unseen)}")
+        check(other.delta >= rules.min_unseen, f"unseen documents {told_of(other)}: at least {_points(rules.min_unseen)}")
     elif other is not None:
-        held.append(f"unseen documents {_told(other)}: fewer than {_FEW}, which tell nothing")
+        held.append(f"unseen documents {told_of(other)}: fewer than {_FEW}, which tell nothing")
     if guard is not None:
-        check(guard.delta >= rules.min_guard, f"guard set {_told(guard)}: at least {_points(rules.min_guard)}")
+        check(guard.delta >= rules.min_guard, f"guard set {told_of(guard)}: at least {_points(rules.min_guard)}")
     return Verdict(not against, (*against, *held))
 
 
-def _told(one: Paired) -> str:
+def headline(gain: Mapping[str, Any]) -> dict[str, Any]:
+    """The comparison of all lessons that decides, of a gain as JSON: nDCG@10 unless it names another `measure`."""
+    one: dict[str, Any] = gain["overall"][gain.get("measure", METRICS[0])]
+    return one
+
+
+def told_of(one: Paired) -> str:
+    """Say a comparison in one line: points, interval, how many."""
     low, high = (f"{100 * bound:+.2f}" for bound in one.ci)
     return f"{_points(one.delta)} [{low}, {high}] over {one.n} lessons"
 
@@ -231,13 +256,20 @@ def _weight(legs: Mapping[str, Legs], lessons: Sequence[Judged], given: float | 
     return tune_weight([one for one, _ in found], [gains for _, gains in found]) if given is None else given
 
 
-def _score(legs: Legs, lesson: Judged, fusion: Fusion, look: SecondLook | None) -> tuple[float, float]:
+def _score(
+    legs: Legs, lesson: Judged, fusion: Fusion, look: SecondLook | None, *, shown_only: bool
+) -> tuple[float, float]:
     """nDCG@10 and the share of what has a gain that is among the first ten."""
     gains, fused = lesson.gains, fuse(legs, fusion)
-    places = ranking(fused, max(_K, look.depth) if look else _K)
+    first = max(_K, look.depth) if look else _K
+    places = ranking(fused, len(legs.ids) if shown_only else first)
     best: Sequence[str] = [legs.ids[n] for n in places]
     if look:
-        best = look(lesson, best, fused[places])[:_K]
+        best = [*look(lesson, best[:first], fused[places[:first]]), *best[first:]]
+    if shown_only:
+        seen = {*lesson.shown, *gains}
+        best = [chunk for chunk in best if chunk in seen]
+    best = best[:_K]
     got = np.array([gains.get(chunk, 0.0) for chunk in best])
     ideal = dcg(np.sort(np.array(list(gains.values()), float))[::-1][:_K])
     return float(dcg(got) / ideal), float(np.count_nonzero(got) / sum(g > 0 for g in gains.values()))

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from .gain import headline
 from .page import STYLE, Html, esc, fold, join, note, number, seconds, table
 
 _WORDS = "entries"
 HEADS = {
     "promoted": ("good", "✓", "Learned, proven, live"),
-    "waits": ("", "•", "Learned and proven; waits for a person"),
+    "waits": ("", "•", "Learned; waits for a person"),
+    "on trial": ("", "•", "Learned, not proven: on trial, where people's clicks decide"),
     "refused": ("bad", "✗", "Learned, and refused by the gate: the champion stays"),
     "no gain": ("", "•", "Nothing that was tried gains: the champion stays"),
     "nothing to learn": ("", "•", "There is too little to learn from: the champion stays"),
@@ -25,6 +27,7 @@ def render_learned(found: dict[str, Any], result: dict[str, Any], *, title: str,
     reasons = "".join(f"<li>{esc(reason)}</li>" for reason in result.get("reasons", []))
     parts = (
         _section("gain", "The gain, on lessons that chose nothing", _gain(found.get("gain"))),
+        _answers(found.get("answers")),
         _section("tried", "What was tried, cheapest first", _tried(found.get("tried", []))),
         _section("lessons", "What it learned from", _lessons(found)),
         _section("back", "The way back", note("ragkeep models rollback returns to the release before, with its models.")),
@@ -58,6 +61,16 @@ def _gain(gain: dict[str, Any] | None) -> Html:
     )
 
 
+def _answers(gain: dict[str, Any] | None) -> Html | None:
+    if not gain:
+        return None
+    rows = [_row("held-out questions", metric, one) for metric, one in gain["overall"].items()]
+    heads = ("questions", "measure", "served", "learned", "points", "interval", "n")
+    said = f"{gain['measure']} decides; what is right is a correction for {gain['corrections']} of them, else a passage"
+    shown = table(heads, rows, caption="What answers against what was tuned", numeric=(2, 3, 4, 5, 6))
+    return _section("answers", "Answers, on questions nobody trained on", join(shown, note(said)))
+
+
 def _row(what: str, metric: str, one: dict[str, Any]) -> tuple[object, ...]:
     low, high = one["ci"]
     points = (f"{100 * one['delta']:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}")
@@ -69,17 +82,18 @@ def _tried(tried: list[dict[str, Any]]) -> Html:
         return note("nothing was tried")
     rows = []
     for one in tried:
-        of = (one.get("gain") or {}).get("overall", {}).get("ndcg_at_10")
+        of = headline(one["gain"]) if one.get("gain") else None
         told = f"{100 * of['delta']:+.1f} [{100 * of['ci'][0]:+.1f}, {100 * of['ci'][1]:+.1f}]" if of else "–"
         spent = (one.get("card") or {}).get("cpu_s")
-        rows.append(
-            (one["learner"], "kept" if one["kept"] else "refused", told, seconds(spent), "; ".join(one["reasons"]))
+        outcome = (
+            "kept" if one["kept"] else "skipped" if one.get("skipped") else "not proven" if one.get("hope") else "refused"
         )
+        rows.append((one["learner"], outcome, told, seconds(spent), "; ".join(one["reasons"])))
     cards = [
         fold(f"{one['learner']}: how", Html(f"<pre>{esc(_card(one['card']))}</pre>")) for one in tried if one.get("card")
     ]
     words = [fold("glossary: what stands for what", _words(one)) for one in tried if (one.get("card") or {}).get(_WORDS)]
-    heads = ("learner", "", "points on the lessons for selection", "CPU", "why")
+    heads = ("learner", "", "points where it was chosen", "CPU", "why")
     return join(table(heads, rows, caption="The ladder", numeric=(2, 3)), *words, *cards)
 
 

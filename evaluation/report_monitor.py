@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ragkeep.watched import PARTS
+
 from .page import Html, interval, join, note, number, table
 from .report_data import NightReport
 
-NAMES = {
-    "embedder": "embedder",
-    "recall": "recall of the live index",
-    "questions": "questions",
-    "documents": "documents",
-    "feedback": "thumbs-down",
-}
+NAMES = {"recall": "recall of the live index", "feedback": "thumbs-down"}
+"""Parts of a look that have another name on the page."""
 
 
 def watching(night: NightReport) -> Html | None:
@@ -22,7 +19,7 @@ def watching(night: NightReport) -> Html | None:
     found = night.monitor
     if not found:
         return None
-    rows = [(NAMES[what], _mark(found[what]), _said(what, found[what])) for what in NAMES]
+    rows = [(NAMES.get(what, what), _mark(found[what]), _said(what, found[what])) for what in PARTS]
     heads = ("release", "answers", "abstained", "", "voted down", "", "source opened", "")
     releases = [_release(row) for row in found["feedback"].get("rows") or []]
     simulated = sum(row["simulated"] for row in found["feedback"].get("rows") or [])

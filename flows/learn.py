@@ -1,7 +1,8 @@
 """The learning flow: a night, then lessons, learners, the proof, and the night's own gate and swap for what gained.
 
 Run it with `ragkeep learn`. Start reading at `learn` below. What is learned and measured is tasks/learn.py; what goes
-live is a release like any other, so it is judged, published, watched and rolled back like one.
+live is a release like any other, so it is judged, published, watched and rolled back like one. What lessons cannot prove
+may be put on trial instead: then people's clicks decide, and the next run carries out what they decided.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from evaluation.gain import headline
 from evaluation.gate import Verdict
 from ragkeep.config import Params, Paths, find_project, load_params
 from ragkeep.embedders import MODELS
@@ -28,10 +30,11 @@ from ragkeep.learned import Part, note_trained, parts_of, placed, rows_of, verif
 from ragkeep.learned import tonight as tonights_parts
 from ragkeep.releases import champion, history, read_release, require_champion
 from ragkeep.types import Release, content_id
+from tasks import generator
 from tasks.inputs import TRYOUT, interactions
 from tasks.lessons import CARD, read_set
 
-from . import learn_report, night, registry, unchanged, watch
+from . import learn_report, night, registry, trials, unchanged, watch
 from .lease import Lease
 from .nightly import held, judge, publish_watched, register, tonight, walk
 from .prune import remove_models, unbound_models
@@ -61,8 +64,14 @@ def _climbed(paths: Paths, params: Params, lease: Lease, began: float, *, approv
     if before["verdict"] == "fail":
         raise LearnError(f"the night came first, and its gate refused it: {'; '.join(before['reasons'])}")
     found = _lessons(paths, params, lease)
-    result = _promoted(paths, params, lease, found, approval) if found["parts"] else _kept(paths, found)
-    result |= {key: found[key] for key in ("lessons", "synthetic", "simulated", "tried")}
+    why_not = _no_trial(paths, params, found)
+    if found["parts"] or (found["hope"] and not why_not):
+        result = _tried_out(paths, params, lease, found, approval)
+    else:
+        result = _kept(paths, found, why_not)
+    if "trial" in before:
+        result["reasons"].insert(0, before["trial"])
+    result |= {key: found[key] for key in ("lessons", "synthetic", "simulated", "tried", "retrieval", "answers")}
     result["seconds"] = round(time.monotonic() - began, 2)
     result["report"] = str(learn_report.write(paths, found, result))
     return result
@@ -75,32 +84,50 @@ def _note(paths: Paths, result: dict[str, Any]) -> None:
 
 
 def _lessons(paths: Paths, params: Params, lease: Lease) -> dict[str, Any]:
-    """Walk the graph as far as the ladder; return data/learned.json."""
-    walk(paths, params, lease, upto="learn")
-    found: dict[str, Any] = read_json(paths.data / "learned.json")
+    """Walk the graph as far as the ladder's last rung; return data/learned.json, with that rung's word."""
+    walk(paths, params, lease, upto="generator")
+    found = generator.joined(paths, read_json(paths.data / "learned.json"))
     rows = [{"learner": one["learner"], "kept": one["kept"], "why": "; ".join(one["reasons"])} for one in found["tried"]]
     create_table_artifact(table=rows, key="learn", description="what was tried")
     return found
 
 
-def _kept(paths: Paths, found: dict[str, Any]) -> dict[str, Any]:
+def _no_trial(paths: Paths, params: Params, found: dict[str, Any]) -> list[str]:
+    """Say why nothing that may help, though lessons cannot prove it, is put on trial."""
+    if not found["hope"]:
+        return []
+    running, lost = trials.standing(paths, params), trials.lost_before(paths, parts_of(found["hope"]))
+    if running:
+        return [f"what may help is not tried now: {running}"]
+    if lost:
+        return [f"people decided against the same in the trial of release {lost}"]
+    if not params.learn.trial_share:
+        return ["what may help can be tried with people: `trial_share: 0.2` under learn in params.yaml"]
+    return []
+
+
+def _kept(paths: Paths, found: dict[str, Any], why_not: list[str]) -> dict[str, Any]:
     """A run that promotes nothing has done its work all the same: the champion stays, and the figures say why."""
     live = champion(paths)
-    verdict = "no gain" if found["tried"] else "nothing to learn"
+    tried = [one for one in found["tried"] if not one.get("skipped")]
+    verdict = "no gain" if tried else "nothing to learn"
     return {"release": str(live.number) if live else None, "published": False, "verdict": verdict,
-            "reasons": found["reasons"], "gain": found["gain"]}  # fmt: skip
+            "reasons": [*found["reasons"], *why_not], "gain": found["gain"]}  # fmt: skip
 
 
-def _promoted(paths: Paths, params: Params, lease: Lease, found: dict[str, Any], approval: bool) -> dict[str, Any]:
-    """Register what gained, try it as a night of its own, and publish the release that the gate lets in."""
+def _tried_out(paths: Paths, params: Params, lease: Lease, found: dict[str, Any], approval: bool) -> dict[str, Any]:
+    """Register what was learned, try it as a night of its own, and publish the release that the gate lets in.
+
+    One of which only is hoped that it is better is put on trial in place of that.
+    """
     live, learned_from = require_champion(paths), read_json(paths.data / "inputs" / "interactions.json")
     _require_log(paths, params, learned_from)
-    parts = [_keep(paths, part, found) for part in parts_of(found["parts"])]
+    parts = [_keep(paths, part, found) for part in parts_of(found["parts"] or found["hope"])]
     with _tryout(paths, parts):
         try:
             release, verdict = _tried(paths, params, lease, found, parts, learned_from)
             waits = approval or _taken_back(paths, parts)
-            if verdict.verdict == "pass" and not waits:
+            if verdict.verdict == "pass" and not waits and found["parts"]:
                 publish_watched(paths, params, release, lease)
                 (paths.state / unchanged.TRYOUT).unlink()
                 return _said(release, "promoted", True, [release.reason], found)
@@ -109,8 +136,14 @@ def _promoted(paths: Paths, params: Params, lease: Lease, found: dict[str, Any],
     walk(paths, params, lease)
     (paths.state / unchanged.TRYOUT).unlink()  # data/ is the champion's again
     if verdict.verdict == "pass" and waits:
-        word = f"release {release.number} waits for a person: `ragkeep models promote {release.number}` takes it"
+        takes = f"models promote {release.number}" if found["parts"] else f"releases trial start {release.number}"
+        word = f"release {release.number} waits for a person: `ragkeep {takes}` takes it"
         return _said(live, "waits", False, [word], found)
+    if verdict.verdict == "pass":
+        trials.try_learned(paths, params, release, live, lease=lease, why=release.reason)
+        share = f"{params.learn.trial_share:.0%} of the answers"
+        word = f"release {release.number} is on trial in {share}, for lessons cannot prove it: people's clicks will"
+        return _said(live, "on trial", False, [word], found)
     return _said(live, "refused", False, list(verdict.reasons), found)
 
 
@@ -137,10 +170,9 @@ def _tried(
         raise LearnError("what was learned does not fit params.yaml or the embedder any more: run `ragkeep learn` again")
     candidate = night.candidate(paths, params)
     verdict = judge(paths, params, candidate)
-    gain = found["gain"]["overall"]["ndcg_at_10"]
-    low, high = gain["ci"]
     who = "SIMULATED interactions" if found["simulated"] else "interactions"
-    told = f"learned from {who}: nDCG@10 {100 * gain['delta']:+.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
+    proof = generator.told(found) if found["parts"] else "not proven by them, it puts what was shown in a better order"
+    told = f"learned from {who}: {proof}"
     return register(paths, params, candidate, replace(verdict, reasons=(told, *verdict.reasons))), verdict
 
 
@@ -166,21 +198,28 @@ def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     """Move a part's files to where models are kept, verified, and give it its number; safe to repeat after a kill."""
     if part.version:  # the champion's, kept long since
         return part
-    kept = [one for one in found["tried"] if one["kept"]]  # a weight that came with a tower is the tower's
+    stands = ("kept",) if found["parts"] else ("kept", "hope")
+    kept = [
+        one for one in found["tried"]
+        if any(map(one.get, stands)) and generator.of(one["learner"]) == generator.of(part.learner)
+    ]  # fmt: skip
+    # a weight that came with a tower is the tower's
     tried = next((one for one in kept if one["learner"] == part.learner), kept[-1])
     sha = content_id(part.learner, part.base, part.sha256, repr(sorted(part.retrieve.items())), part.trainset)
     folder = paths.models / (Path(part.folder).name or f"{part.learner}-{sha[:12]}")
     if not (folder / "part.json").exists():
         with replacing_folder(folder) as new:
             if part.folder:
-                shutil.copytree(paths.root / "models" / "learned" / part.folder, new, dirs_exist_ok=True)
-    embed, retrieve = (placed(values, f"{MODELS}/{folder.name}") for values in (part.embed, part.retrieve))
-    part = replace(part, embed=embed, retrieve=retrieve, folder=folder.name)
+                shutil.copytree(generator.made_in(paths, part), new, dirs_exist_ok=True)
+    own = (part.embed, part.retrieve, part.answer)
+    embed, retrieve, answer = (placed(values, f"{MODELS}/{folder.name}") for values in own)
+    part = replace(part, embed=embed, retrieve=retrieve, answer=answer, folder=folder.name)
     if part.sha256:
         verify_part(part, paths.cache)
-    card = {"tried": tried, "gain": found["gain"], "trainset": read_json(paths.data / "trainset" / CARD)}
+    proven = generator.gain_of(found, part) if found["parts"] else None
+    card = {"tried": tried, "gain": proven, "trainset": read_json(paths.data / "trainset" / CARD)}
     write_json(folder / "report.json", card)
-    metrics = {"gain": float(tried["gain"]["overall"]["ndcg_at_10"]["delta"])} if tried["gain"] else {}
+    metrics = {"gain": float(headline(tried["gain"])["delta"])} if proven and tried["gain"] else {}
     tags = {
         "learner": part.learner, "base": part.base, "data_sha": part.trainset, "git_sha": night.git_sha(paths.root),
         "sha256": part.sha256, "simulated": str(found["simulated"]).lower(), "synthetic": str(found["synthetic"]),

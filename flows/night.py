@@ -113,7 +113,7 @@ def rolled_back(paths: Paths, release: Release) -> dict[str, Any] | None:
 def unlearned(params: Params, live: Release | None, candidate: Release) -> list[str]:
     """Say which parts the champion has and the candidate lost: golden questions do not know what users taught.
 
-    A weight, or a second look, that a person wrote into params.yaml is no loss.
+    A weight, a second look, or a generator that a person wrote into params.yaml is no loss.
     """
     had, has = (parts_of(r.serving.get("learned", [])) if r else [] for r in (live, candidate))
     kept = {part.learner for part in has}
@@ -124,6 +124,7 @@ def unlearned(params: Params, live: Release | None, candidate: Release) -> list[
         "`ragkeep learn` learns it anew, `ragkeep releases list` shows what to promote without it"
         for part in had
         if part.learner not in kept and fixed.isdisjoint(part.retrieve)
+        if not part.answer or part.answer["over"] == params.answer.generators[0].label
     ]
 
 

@@ -28,7 +28,8 @@ from . import night, report, watch
 from .graph import StageFailed, refused_for_the_moment, reproduce, stages
 from .lease import Lease, hold
 from .publish import prune_versions, recover, switch, withdraw
-from .unchanged import TRYOUT, fingerprint, last_result, note, pages_failed, remember, unchanged_result
+from .trials import conclude
+from .unchanged import TRYOUT, fingerprint, last_result, note, pages_failed, remember
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ LIMITS = {
     "index": Limits(retries=2, timeout_s=4 * 3600),
     "evaluate": Limits(timeout_s=2 * 3600),
     "learn": Limits(retries=0, timeout_s=12 * 3600),
+    "generator": Limits(retries=0, timeout_s=24 * 3600),
 }
 
 
@@ -160,19 +162,17 @@ def nightly(lease: Lease | None = None, force: bool = False) -> dict[str, Any]:
 def tonight(paths: Paths, params: Params, lease: Lease, *, began: float, force: bool) -> dict[str, Any]:
     """Have tonight's night, or say that nothing changed; `began` is its start on `time.monotonic`."""
     recover(paths, lambda: open_store(params.index, paths), lease=lease)
+    decided = conclude(paths, params, lease=lease)  # first: what is published tonight would end the trial undecided
     marks = fingerprint(paths, params)
     last = None if force else last_result(paths, params, marks)
     if last is not None:
-        return watched(paths, params, unchanged_result(paths, params, last, began))
-    watch.before_night(paths, params)
-    return _night(paths, params, lease, marks=marks, began=began)
-
-
-def watched(paths: Paths, params: Params, result: dict[str, Any]) -> dict[str, Any]:
-    """Look at what is live on a night without news, and tell what is found. Raises EmbedderMoved."""
-    found = watch.look(paths, params)
-    watch.told(paths, params, result, found)
-    return result | {"monitor": watch.summary(found)}
+        result = watch.unchanged(paths, params, last, began)
+    else:
+        watch.before_night(paths, params)
+        result = _night(paths, params, lease, marks=marks, began=began)
+    if not decided:
+        return result
+    return result | {"reasons": [decided, *result.get("reasons", [])], "trial": decided}
 
 
 def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str], began: float) -> dict[str, Any]:

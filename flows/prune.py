@@ -24,14 +24,13 @@ from ragkeep.learned import keep_trained
 from ragkeep.ports import VectorStore
 from ragkeep.releases import all_releases, history, pointer
 from ragkeep.stores import open_store
-from ragkeep.trials import on_trial
 from ragkeep.types import Release
 from ragkeep.vector_cache import other_caches
 
 from . import registry
 from .graph import mend_rwlock
 from .lease import hold
-from .publish import recover, unneeded_versions
+from .publish import needed_releases, recover, unneeded_versions
 
 log = logging.getLogger(__name__)
 PAGES = 60
@@ -47,17 +46,15 @@ def prune(paths: Paths, params: Params, *, dry_run: bool) -> dict[str, list[str]
         store = open_store(params.index, paths)
         if not dry_run:
             recover(paths, lambda: store, lease=lease)
-        pending = _pending(paths)
-        versions = [
-            name for name in unneeded_versions(paths, store, params) if name not in {r.index.name for r in pending}
-        ]
-        kept = [*_kept(paths, params, store, set(versions)), *pending]
+        needed = [*needed_releases(paths, params), *_pending(paths)]
+        versions = unneeded_versions(store, params, needed)
+        kept = [*needed, *_of_kept_indexes(paths, store, set(versions))]
         files = {
             "evidence": _evidence(paths, kept),
             "reports": _pages(paths),
             "portraits": _portraits(paths, kept),
             "vectors": _vectors(paths, kept),
-            "models": _models(paths, params, pending),
+            "models": _models(paths, needed),
             "temporary": _leftovers(paths),
         }
         if not dry_run:
@@ -77,13 +74,11 @@ def _pending(paths: Paths) -> list[Release]:
     return [r for r in all_releases(paths) if r.number in numbers]
 
 
-def _kept(paths: Paths, params: Params, store: VectorStore, gone: set[str]) -> list[Release]:
-    """The champion, the one before it, one on trial, the newest ones, and all others whose index stays."""
-    releases, at = all_releases(paths), pointer(paths)
-    numbers = {r.number for r in releases[: params.index.keep]} | ({at.number, at.previous} if at else set())
-    numbers.add(on_trial(paths))
+def _of_kept_indexes(paths: Paths, store: VectorStore, gone: set[str]) -> list[Release]:
+    """All releases whose index stays: several may be of one, and one may lie under an earlier alias."""
+    releases = all_releases(paths)
     held = {v.name for alias in {r.index.alias for r in releases} for v in store.versions(alias)} - gone
-    return [r for r in releases if r.number in numbers or r.index.name in held]
+    return [r for r in releases if r.index.name in held]
 
 
 def _evidence(paths: Paths, kept: list[Release]) -> list[Path]:
@@ -112,24 +107,21 @@ def _vectors(paths: Paths, kept: list[Release]) -> list[Path]:
     return other_caches(paths.cache, {*used, (embedder["fingerprint"], embedder["dim"])})
 
 
-def _models(paths: Paths, params: Params, pending: list[Release]) -> list[Path]:
+def _models(paths: Paths, needed: list[Release]) -> list[Path]:
     """Folders of models that no release needs, and what killed runs left of some; the newest of each learner stays.
 
-    Needed are those of the champion, the release before it, one on trial, the `index.keep` newest, one a killed
-    publication speaks of, and what passed the gate and waits for a person: newer than the champion and never live.
+    What passed the gate and waits for a person needs its own, too: it is newer than the champion and was never live.
     """
-    releases, at, moved = all_releases(paths), pointer(paths), {event["to"] for event in history(paths)}
-    live = at.number if at else 0
-    numbers = {live, at.previous if at else None, on_trial(paths)}
-    numbers |= {r.number for r in [*pending, *releases[: params.index.keep]]}
-    waiting = {r.number for r in releases if r.number > live and r.number not in moved and r.reason.startswith("pass")}
-    needed = {part["folder"] for r in releases if r.number in numbers | waiting for part in r.serving.get("learned", [])}
+    at, moved = pointer(paths), {event["to"] for event in history(paths)}
+    newer = [r for r in all_releases(paths) if r.number > (at.number if at else 0)]
+    waiting = [r for r in newer if r.number not in moved and r.reason.startswith("pass")]
+    folders = {part["folder"] for r in [*needed, *waiting] for part in r.serving.get("learned", [])}
     newest: dict[str, tuple[int, str]] = {}
     for path in paths.models.glob("*/part.json"):
         part = read_json(path)
         newest[part["learner"]] = max(newest.get(part["learner"], (0, "")), (part["version"], path.parent.name))
-    needed |= {folder for _, folder in newest.values()}
-    return sorted(path for path in paths.models.glob("*") if path.is_dir() and path.name not in needed)
+    folders |= {folder for _, folder in newest.values()}
+    return sorted(path for path in paths.models.glob("*") if path.is_dir() and path.name not in folders)
 
 
 def unbound_models(paths: Paths, folders: Collection[str]) -> list[Path]:

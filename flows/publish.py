@@ -186,22 +186,23 @@ def rollback(paths: Paths, store: VectorStore, *, lease: Lease, reason: str) -> 
     return release
 
 
-def unneeded_versions(paths: Paths, store: VectorStore, params: Params) -> list[str]:
-    """Name the index versions that no recent release needs.
+def needed_releases(paths: Paths, params: Params) -> list[Release]:
+    """Return the releases of which all stays: the champion, the one before it, one on trial, the `index.keep` newest."""
+    releases, at = all_releases(paths), pointer(paths)
+    numbers = {r.number for r in releases[: params.index.keep]} | ({at.number, at.previous} if at else set())
+    numbers.add(on_trial(paths))
+    return [r for r in releases if r.number in numbers]
 
-    The champion's, the previous one's, that of a challenger on trial and those of the `index.keep` newest releases stay.
-    """
-    at = pointer(paths)
-    numbers = {on_trial(paths)} | ({at.number, at.previous} if at else set())
-    releases = all_releases(paths)
-    keep = {r.index.name for r in releases[: params.index.keep]}
-    keep |= {r.index.name for r in releases if r.number in numbers}
+
+def unneeded_versions(store: VectorStore, params: Params, needed: list[Release]) -> list[str]:
+    """Name the index versions that none of the needed releases is of."""
+    keep = {r.index.name for r in needed}
     return [v.name for v in store.versions(params.index.alias) if v.name not in keep]
 
 
 def prune_versions(paths: Paths, store: VectorStore, params: Params) -> list[str]:
     """Drop the index versions that no recent release needs; return their names."""
-    gone = unneeded_versions(paths, store, params)
+    gone = unneeded_versions(store, params, needed_releases(paths, params))
     for name in gone:
         store.drop(name)
     return gone

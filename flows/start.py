@@ -15,7 +15,7 @@ from ragkeep.types import Release
 
 from . import watch
 from .lease import hold
-from .unchanged import fingerprint, last_result, note, unchanged_result
+from .unchanged import fingerprint, last_result, note
 
 
 def prefect_settings(paths: Paths, *, logging_level: str = "CRITICAL") -> None:
@@ -42,16 +42,14 @@ def start(paths: Paths, params: Params, *, force: bool = False) -> dict[str, Any
     with hold(paths.state / "lease.sqlite") as lease:
         try:
             last = None if force else last_result(paths, params, fingerprint(paths, params))
-            found = watch.look(paths, params) if last is not None else None
+            result = None if last is None else watch.unchanged(paths, params, last, began)
         except Exception as error:
             from .report import stopped
 
             stopped(paths, error, began=began)
             watch.failed(paths, params, error)
             raise
-        if last is not None:
-            result = unchanged_result(paths, params, last, began) | {"monitor": watch.summary(found)}
-            watch.told(paths, params, result, found)
+        if result is not None:
             note(paths, result)
             return result
         prefect_settings(paths)

@@ -21,6 +21,7 @@ from ragkeep.files import append_row, read_json, write_json
 from ragkeep.releases import champion
 
 from .graph import refused_for_the_moment
+from .trials import due
 
 ROOMS = ("ragkeep", "evaluation", "tasks", "flows")
 RUNTIMES = ("openvino", "tokenizers", "torch", "transformers", "sentence-transformers")
@@ -86,6 +87,8 @@ def last_result(paths: Paths, params: Params, marks: dict[str, str]) -> dict[str
     """Return the last night's result when nothing has changed since and its release is still whole; else None."""
     row = read_json(paths.state / "night.json")
     if row is None or row["fingerprint"] != marks or (paths.releases / "publish.json").exists():
+        return None
+    if due(paths, params):  # people have decided a trial
         return None
     if (paths.state / TRYOUT).exists():  # a killed tryout of what was learned: data/ is not the champion's
         return None

@@ -13,10 +13,11 @@ from typing import Any
 from ragkeep.config import Params, Paths, load_params
 from ragkeep.errors import EmbedderMoved, RagkeepError
 from ragkeep.releases import NOT_UP, history, pointer
-from ragkeep.watched import last_look
+from ragkeep.watched import PARTS, last_look
 
 from .alerts import Trouble, tell
 from .lease import hold
+from .unchanged import unchanged_result
 
 log = logging.getLogger("prefect.ragkeep")
 FRESH_S = 12 * 3600
@@ -95,6 +96,14 @@ def summary(found: dict[str, Any] | None) -> dict[str, Any] | None:
     return {"at": found["at"], "alarms": found["alarms"], **found["figures"]} if found else None
 
 
+def unchanged(paths: Paths, params: Params, last: dict[str, Any], began: float) -> dict[str, Any]:
+    """Look at what is live on a night without news, and tell it; return the night's result. Raises EmbedderMoved."""
+    found = look(paths, params)
+    result = unchanged_result(paths, params, last, began) | {"monitor": summary(found)}
+    told(paths, params, result, found)
+    return result
+
+
 def told(paths: Paths, params: Params, result: dict[str, Any], found: dict[str, Any] | None) -> None:
     """Tell what a finished night and its look found, and the end of what is over."""
     refused = result["verdict"] == "fail"
@@ -155,7 +164,7 @@ def _taken_back(paths: Paths) -> Trouble | None:
 
 def _troubles(found: dict[str, Any] | None) -> dict[str, Trouble | None]:
     """What a look says of each part; one that it cannot tell is left out."""
-    known = {what: found[what] for what in ACTIONS if found[what]["alarm"] is not None} if found else {}
+    known = {what: found[what] for what in PARTS if found[what]["alarm"] is not None} if found else {}
     return {what: _trouble(what, part) if part["alarm"] else None for what, part in known.items()}
 
 

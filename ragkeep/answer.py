@@ -84,9 +84,8 @@ async def respond(
     """
     clock = _Clock()
     searched, blocked = standalone(asked.question, asked.history), assistant.answer.blocked
-    glossary = assistant.glossary(asked.workspace)
-    worded = glossary.apply(searched)
-    told = tuple(f"glossary:{entry}" for entry in glossary.used(searched))
+    worded, used = assistant.glossary(asked.workspace).put(searched)
+    told = tuple(f"glossary:{entry}" for entry in used)
     with span("guard") as here:
         said = (asked.question, searched, worded)  # a follow-up leans on more, and a word may stand for another
         why = next(filter(None, (guard.refusal(text, blocked) for text in said)), None)
@@ -130,7 +129,7 @@ async def respond(
                 yield part
                 continue
             made = replace(
-                part, hits=shown(part.sources, found)[: max(k, len(part.sources))], searched=searched,
+                part, hits=shown(part.sources, found, k), searched=searched,
                 release=str(assistant.release.number), route=route(worded),
                 flags=tuple(filter(None, (flag, *told, *part.flags))), timings_ms=clock.stop("generate"),
             )  # fmt: skip
@@ -139,10 +138,23 @@ async def respond(
             yield made
 
 
-def shown(sources: Sequence[Hit], found: Sequence[Hit]) -> tuple[Hit, ...]:
-    """What the reader saw, in its order, then what else was found: rank n is source n."""
+async def ranked(
+    assistant: Assistant, searched: str, asked: Asked, *, pool: Executor | None = None
+) -> tuple[list[Hit], list[Hit]]:
+    """Search as `respond` does: what an answer would be given, best first, and with it what was found after it."""
+    worded = assistant.glossary(asked.workspace).apply(searched)
+    vector = await assistant.embed_query(worded)
+    k, second = asked.k or assistant.retrieval.k, assistant.retrieval.rerank
+    found = await assistant.retrieve(worded, vector, replace(asked, k=depth(second, k)))
+    best, _ = await rerank(worded, found, assistant.reranker, second, k=k, pool=pool)
+    return best, list(shown(best, found, k))
+
+
+def shown(sources: Sequence[Hit], found: Sequence[Hit], k: int | None = None) -> tuple[Hit, ...]:
+    """What the reader saw, all of it in its order, then what else was found, until there are `k`: rank n is source n."""
     seen = {hit.chunk.id for hit in sources}
-    return (*sources, *(hit for hit in found if hit.chunk.id not in seen))
+    both = (*sources, *(hit for hit in found if hit.chunk.id not in seen))
+    return both if k is None else both[: max(k, len(sources))]
 
 
 async def write(

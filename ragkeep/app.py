@@ -7,7 +7,7 @@ version the release names, with exactly the embedder that built it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +21,7 @@ from .embedders import load_embedder
 from .errors import ConfigError
 from .generators import open_generators
 from .generators.resilient import Record, Resilient
-from .glossary import Glossary, glossary_of
+from .glossary import Glossary, glossaries
 from .learned import parts_of, verify_part
 from .live import LiveView
 from .ports import Embedder, Generator, Reranker, VectorStore
@@ -78,15 +78,10 @@ class Assistant:
             tuple(sorted(asked.filters.items())), asked.sampling, asked.trusted, content_id(repr(asked.history)),
         )  # fmt: skip
 
-    def glossary(self, workspace: str) -> Glossary:
-        """What questions of a workspace say, in the documents' words."""
-        if workspace not in self._glossaries:
-            self._glossaries[workspace] = glossary_of(self.retrieval, workspace)
-        return self._glossaries[workspace]
-
     @cached_property
-    def _glossaries(self) -> dict[str, Glossary]:
-        return {}
+    def glossary(self) -> Callable[[str], Glossary]:
+        """Workspace -> what its questions say, in the documents' words."""
+        return glossaries(self.retrieval)
 
     async def embed_query(self, text: str) -> Vectors:
         """Embed a question: float32 (dim,)."""
@@ -185,7 +180,7 @@ def load_release(paths: Paths, params: Params, release: Release, *, record: Reco
     embedder = load_embedder(own.embed, paths.cache)
     store = open_store(own.index, paths)
     make_retriever(store, embedder, release.index)  # refuses an embedder that is not the index's
-    generators = open_generators(own.answer, embedder)
+    generators = open_generators(own.answer, embedder, cache=paths.cache)
     return Assistant(
         release=release, store=store, embedder=embedder, generators=generators,
         answering=Resilient(generators, deadline_s=own.answer.deadline_s, record=record),

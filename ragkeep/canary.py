@@ -7,9 +7,6 @@ fingerprint when it is first seen; `check` embeds them again. Costs one start of
 
 from __future__ import annotations
 
-import io
-import logging
-import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +15,10 @@ from typing import Literal
 import numpy as np
 
 from .embedders import query_fingerprint
-from .files import replacing
+from .files import read_arrays, write_arrays
 from .ports import Embedder
 from .types import Role, Vectors, content_id
 
-log = logging.getLogger(__name__)
 MOVED = 1e-3
 """A cosine distance no rounding explains: ports.Embedder allows 1e-4 between batchings, and bf16 stays within that."""
 OTHER = 1e-2
@@ -73,10 +69,10 @@ def check(embedder: Embedder, folder: Path) -> Canary:
     """
     made = {role: embedder.embed(TEXTS, role=role) for role in ROLES}
     path = kept_at(embedder, folder)
-    kept = _read(path)
+    kept = read_arrays(path, lambda found: ({role: found[role] for role in ROLES}, str(found["since"])))
     if kept is None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        _write(path, made, now)
+        write_arrays(path, **made, since=np.array(now))
         return Canary(query_fingerprint(embedder), 0.0, now)
     before, since = kept
     return Canary(query_fingerprint(embedder), max(_distance(before[role], made[role]) for role in ROLES), since)
@@ -95,19 +91,3 @@ def _distance(before: Vectors, now: Vectors) -> float:
         return 2.0
     cosines = np.einsum("nd,nd->n", before.astype(np.float64), now.astype(np.float64)) / lengths
     return max(0.0, round(1.0 - float(cosines.min()), 7))
-
-
-def _read(path: Path) -> tuple[dict[Role, Vectors], str] | None:
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
-            return {role: kept[role] for role in ROLES}, str(kept["since"])
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        log.warning("%s is damaged (%s): the embedder is taken as it is now", path, error)
-        return None
-
-
-def _write(path: Path, made: dict[Role, Vectors], now: str) -> None:
-    with replacing(path) as new, new.open("wb") as out:
-        np.savez(out, passage=made["passage"], query=made["query"], since=np.array(now))

@@ -28,8 +28,8 @@ def learn(
 ) -> None:
     """Learn from what users asked, clicked and rated; promote only what is proven on questions never seen.
 
-    Runs a night first. Exit code 0: promoted, waiting, or no gain, which is a result; 1: the gate refused, or a stage
-    failed; 2: no verdict. The live release answers on whatever happens.
+    Runs a night first. Exit code 0: promoted, on trial, waiting, or no gain, which is a result; 1: the gate refused, or
+    a stage failed; 2: no verdict. The live release answers on whatever happens.
     """
     paths, params = project()
     with logs_to_stderr():
@@ -52,18 +52,34 @@ def _show(result: dict[str, Any]) -> None:
     if result["gain"]:
         for cut, found in (("all lessons", result["gain"]["overall"]), *result["gain"]["slices"].items()):
             rows.append((f"nDCG@10, {cut}", _told(found["ndcg_at_10"])))
+    if result.get("answers"):
+        measure = result["answers"]["measure"]
+        rows.append((f"answers, {measure}", _told(result["answers"]["overall"][measure])))
     rows.append(("seconds", f"{result['seconds']:.1f}"))
     table("Learning", ("what", "value"), rows)
-    tried = [(one["learner"], "kept" if one["kept"] else "refused", "; ".join(one["reasons"])) for one in result["tried"]]
+    tried = [(one["learner"], _outcome(one), "; ".join(one["reasons"])) for one in result["tried"]]
     table("What was tried", ("learner", "", "why"), tried)
     for reason in result["reasons"]:
         say(f"- {reason}")
     say(f"Report: {result['report']}")
     next_step({
         "promoted": "ragkeep models list, or ragkeep models rollback",
+        "on trial": "ragkeep releases trial show",
         "waits": "ragkeep models list, then ragkeep models promote RELEASE",
         "nothing to learn": "let people use it: `ragkeep serve`",
     }.get(result["verdict"], "open the report and see why"))  # fmt: skip
+
+
+def _outcome(tried: dict[str, Any]) -> str:
+    return (
+        "kept"
+        if tried["kept"]
+        else "skipped"
+        if tried.get("skipped")
+        else "not proven"
+        if tried.get("hope")
+        else "refused"
+    )
 
 
 def _told(one: dict[str, Any]) -> str:
@@ -108,7 +124,7 @@ def _bound(release: Release) -> set[tuple[str, int]]:
 
 
 def _points(gain: dict[str, Any] | None) -> str:
-    return f"{100 * gain['overall']['ndcg_at_10']['delta']:+.1f}" if gain else "–"
+    return f"{100 * gain['overall'][gain.get('measure', 'ndcg_at_10')]['delta']:+.1f}" if gain else "–"
 
 
 def _named(paths: Paths, name: str) -> dict[str, Any]:
@@ -201,6 +217,7 @@ def models_history(*, json: Json = False) -> None:
         emit_json({"runs": rows})
         return
     table("Learning runs", ("at", "verdict", "release", "gain", "why"), [
-        (r["at"], r["verdict"], r["release"], _points(r.get("gain")), "; ".join(r["reasons"])) for r in rows
+        (r["at"], r["verdict"], r["release"], _points(r.get("gain") or r.get("answers")), "; ".join(r["reasons"]))
+        for r in rows
     ])  # fmt: skip
     next_step("ragkeep models list")

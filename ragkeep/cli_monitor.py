@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import Json, emit_json, logs_to_stderr, next_step, project, room, say, table
-from .watched import firing
+from .watched import PARTS, firing
 
 
 def monitor(
@@ -34,7 +34,7 @@ def monitor(
     if json:
         emit_json({**found, "firing": sorted(alerts)})
         return
-    table("Watching", ("what", "state", "figures"), [_row(what, found[what]) for what in watching.CHECKED])
+    table("Watching", ("what", "state", "figures"), [_row(what, found[what]) for what in PARTS])
     rows = [
         (r["release"], r["answers"], *(_share(r[k]) for k in ("abstained", "down", "clicked")))
         for r in found["feedback"].get("rows") or []

@@ -6,16 +6,22 @@ Skipping any of the three loses acknowledged data (see docs/reliability.md).
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import SourceError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def fsync_dir(path: Path) -> None:
@@ -100,6 +106,28 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        return None
+
+
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Replace an .npz file durably."""
+    import numpy as np
+
+    with replacing(path) as new, new.open("wb") as out:
+        np.savez(out, **arrays)
+
+
+def read_arrays(path: Path, unpack: Callable[[Mapping[str, Any]], T]) -> T | None:
+    """Return what `unpack` makes of an .npz file's arrays; None where there is none, or (logged) one it cannot read."""
+    import numpy as np
+
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
+            return unpack(kept)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        log.warning("%s is damaged (%s): it counts as missing", path, error)
         return None
 
 

@@ -6,8 +6,9 @@ Glossary({"gatorade": "sports drink"}).apply("Who sells Gatorades?")  ->  "Who s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from .analysis import terms
 from .config import RetrieveParams
@@ -33,14 +34,13 @@ class Glossary:
         object.__setattr__(self, "_means", {tuple(terms(word)): means for word, means in self.words.items()})
 
     def apply(self, question: str) -> str:
-        """Put a question in the documents' words; what they mean takes the place of those it has an entry for."""
-        return self._put(question)[0] if self._means else question
+        """Put a question in the documents' words."""
+        return self.put(question)[0]
 
-    def used(self, question: str) -> tuple[str, ...]:
-        """List the entries that change a question, as "word=meaning", in its order."""
-        return self._put(question)[1] if self._means else ()
-
-    def _put(self, question: str) -> tuple[str, tuple[str, ...]]:
+    def put(self, question: str) -> tuple[str, tuple[str, ...]]:
+        """Put a question in the documents' words; return it, and what changed it, as "word=meaning", in order."""
+        if not self._means:
+            return question, ()
         used: dict[str, None] = {}
 
         def meaning(found: re.Match[str]) -> str:
@@ -57,9 +57,9 @@ NONE = Glossary({})
 """Questions as they are."""
 
 
-def glossary_of(params: RetrieveParams, workspace: str) -> Glossary:
-    """The words of one workspace: what a person wrote for all of them, then what was learned in this one.
+def glossaries(params: RetrieveParams) -> Callable[[str], Glossary]:
+    """The words of each workspace, made once: what a person wrote for all of them, then what was learned in that one.
 
     What people of one workspace say is theirs: it changes no question of another.
     """
-    return Glossary({**params.words.get(workspace, {}), **params.glossary})
+    return cache(lambda workspace: Glossary({**params.words.get(workspace, {}), **params.glossary}))

@@ -13,6 +13,8 @@ import random
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
+from .types import Hit
+
 Team: TypeAlias = Literal["champion", "challenger", ""]
 """Which side chose a source; "" where neither did."""
 
@@ -38,6 +40,14 @@ def team_draft(champion: Sequence[str], challenger: Sequence[str], *, k: int, se
             mixed[theirs], chosen = "challenger", chosen - 1
     rest = dict.fromkeys((one for one in (*champion, *challenger) if one not in mixed), "")
     return [*mixed.items(), *((one, "") for one in rest)][:k]
+
+
+def interleaved(ours: Sequence[Hit], theirs: Sequence[Hit], *, seed: str) -> tuple[list[Hit], dict[str, Team]]:
+    """Mix hits of champion and challenger; return them and each chunk's team. Of what both have, the champion's."""
+    hits = {hit.chunk.id: hit for hit in (*theirs, *ours)}
+    names = [[hit.chunk.id for hit in found] for found in (ours, theirs)]
+    mixed = team_draft(*names, k=len(ours) or len(theirs), seed=seed)
+    return [hits[name] for name, _ in mixed], dict(mixed)
 
 
 def _shared(champion: Sequence[str], challenger: Sequence[str]) -> Sequence[str]:

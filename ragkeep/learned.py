@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .config import EmbedParams, Params, RetrieveParams, parse
+from .config import AnswerParams, EmbedParams, GeneratorParams, Params, RetrieveParams, parse
 from .embedders import load_embedder, query_fingerprint
 from .errors import ModelError
 from .files import read_json, read_rows, write_rows
@@ -37,7 +37,8 @@ class Part:
     `embed` and `retrieve` are what it changes in these sections of params.yaml; `base` is the fingerprint of what
     embedded when it was learned: on anything else it is worth nothing ("": it is for any). `folder`, under the models'
     folder, holds its card, and its weights where there are any, with their `sha256`; `version` is its number in the
-    registry.
+    registry. `answer` is a generator's: what asks it (`generator`, as in answer.generators), which comes before those of
+    params.yaml, and the one of them that it was proven against (`over`).
     """
 
     learner: str
@@ -48,6 +49,7 @@ class Part:
     sha256: str = ""
     trainset: str = ""
     version: int = 0
+    answer: dict[str, Any] = field(default_factory=dict)
 
 
 def parts_of(rows: Sequence[dict[str, Any]]) -> list[Part]:
@@ -56,8 +58,9 @@ def parts_of(rows: Sequence[dict[str, Any]]) -> list[Part]:
 
 
 def rows_of(parts: Sequence[Part]) -> list[dict[str, Any]]:
-    """Write parts as JSON."""
-    return [asdict(part) for part in parts]
+    """Write parts as JSON; `answer` only where it says something, so that releases from before it stay what they are."""
+    rows = (asdict(part) for part in parts)
+    return [{key: value for key, value in row.items() if value or key != "answer"} for row in rows]
 
 
 def placed(values: Mapping[str, Any], where: Path | str) -> dict[str, Any]:
@@ -78,7 +81,8 @@ def apply(params: Params, parts: Sequence[Part], cache: Path) -> tuple[Params, l
     """Put parts, in their order, into params; return those too that were.
 
     Left out, with a warning, is what was learned for another embedder than it would stand on now, what is no longer
-    whole on the disk, and a fusion weight where params.yaml fixes one: what a person wrote comes first.
+    whole on the disk, a fusion weight where params.yaml fixes one, and a generator that was proven against another than
+    params.yaml names now: what a person wrote comes first.
     """
     kept = []
     for part in parts:
@@ -88,9 +92,17 @@ def apply(params: Params, parts: Sequence[Part], cache: Path) -> tuple[Params, l
             continue
         embed = parse(EmbedParams, asdict(params.embed) | part.embed, f"learned by {part.learner}: embed")
         retrieve = parse(RetrieveParams, asdict(params.retrieve) | part.retrieve, f"learned by {part.learner}: retrieve")
-        params = replace(params, embed=embed, retrieve=retrieve)
+        params = replace(params, embed=embed, retrieve=retrieve, answer=asking(params.answer, part))
         kept.append(part)
     return params, kept
+
+
+def asking(answer: AnswerParams, part: Part) -> AnswerParams:
+    """Put a part's generator, if it has one, before those that answer."""
+    if not part.answer:
+        return answer
+    first = parse(GeneratorParams, part.answer["generator"], f"learned by {part.learner}: answer.generator")
+    return replace(answer, generators=(first, *answer.generators))
 
 
 def _unfit(params: Params, part: Part, cache: Path) -> str:
@@ -101,6 +113,9 @@ def _unfit(params: Params, part: Part, cache: Path) -> str:
         return "retrieve.weight is fixed in params.yaml"
     if "rerank" in part.retrieve and params.retrieve.rerank.backend:
         return "retrieve.rerank is set in params.yaml"
+    if part.answer and part.answer["over"] != params.answer.generators[0].label:
+        over, first = part.answer["over"], params.answer.generators[0].label
+        return f"it is proven against {over}, and answer.generators in params.yaml begins with {first}"
     if part.sha256:
         try:
             verify_part(part, cache)

@@ -9,6 +9,7 @@ those that are over.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from .config import Paths
 from .errors import LeaseLost, ReleaseError
 from .files import append_row, fsync_dir, read_json, sound_rows, write_json
 from .interactions import last_written
+from .types import Hit
 
 TrialMode: TypeAlias = Literal["shadow", "split", "interleave"]
 Side: TypeAlias = Literal["champion", "challenger"]
@@ -145,6 +147,14 @@ def past_trials(paths: Paths) -> list[dict[str, Any]]:
     """
     rows = sound_rows(paths.releases / "trials.jsonl")
     return [row for row in rows if row.keys() >= {"id", "ended_at", "why"}]
+
+
+def mixed_record(trial: Trial, index: str, teams: Mapping[str, str], hits: Sequence[Hit]) -> dict[str, Any]:
+    """What the log keeps of an answer from mixed sources: which side chose the source at each rank."""
+    return {
+        "id": trial.id, "mode": "interleave", "challenger": str(trial.number), "index": index,
+        "teams": [teams.get(hit.chunk.id, "") for hit in hits],
+    }  # fmt: skip
 
 
 def told(trial: Trial) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from .files import read_json, sound_rows
 
 log = logging.getLogger(__name__)
 LAST, HISTORY, ALERTS = "last.json", "history.jsonl", "alerts.json"
+PARTS = ("embedder", "recall", "questions", "documents", "feedback")
+"""The parts of a look; each has `alarm`: True, False, or None where it cannot be told, and then `why`."""
 _FIELDS = {"alert", "state", "severity", "summary", "action", "since", "knows"}
 
 

@@ -6,7 +6,7 @@ Leaves data/evaluation/{fusion.json, by_query.jsonl, answers.jsonl, scores.json}
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ from ragkeep.embedders import load_embedder
 from ragkeep.errors import IndexMissing
 from ragkeep.files import read_json, write_json, write_rows
 from ragkeep.generators import open_generators
-from ragkeep.glossary import glossary_of
+from ragkeep.glossary import Glossary, glossaries
 from ragkeep.learned import effective
 from ragkeep.ports import Embedder, Generator, Reranker, VectorStore
 from ragkeep.rerank import depth, open_reranker
@@ -51,6 +51,7 @@ class _Bench:
     generator: Generator
     resolver: Resolver
     reranker: Reranker | None
+    glossary: Callable[[str], Glossary]
 
 
 def run(paths: Paths, params: Params) -> dict[str, Any]:
@@ -110,9 +111,9 @@ def _open(paths: Paths, params: Params, version: IndexVersion, resolver: Resolve
         raise IndexMissing(f"the store does not hold index {version.name}: run `dvc repro --force index`")
     embedder = CachedEmbedder(load_embedder(params.embed, paths.cache), paths.cache)
     make_retriever(store, embedder, version)  # refuses another embedder than the version's
-    generator = open_generators(params.answer, embedder)[0]
+    generator = open_generators(params.answer, embedder, cache=paths.cache)[0]
     reranker = open_reranker(params.retrieve.rerank, paths.cache)
-    return _Bench(params, version, store, embedder, generator, resolver, reranker)
+    return _Bench(params, version, store, embedder, generator, resolver, reranker, glossaries(params.retrieve))
 
 
 def _tune(paths: Paths, bench: _Bench, dev: Sequence[Resolved]) -> Tuned:
@@ -140,7 +141,7 @@ def _ask(bench: _Bench, mix: Fusion, test: Sequence[Resolved]) -> dict[str, list
     retrievers = {
         workspace: make_retriever(
             bench.store, bench.embedder, bench.version, k=reach, workspace=workspace, fusion=mix,
-            candidates=bench.params.retrieve.candidates, glossary=glossary_of(bench.params.retrieve, workspace),
+            candidates=bench.params.retrieve.candidates, glossary=bench.glossary(workspace),
         )
         for workspace in sorted({r.question.workspace for r in test})
     }  # fmt: skip
@@ -165,7 +166,7 @@ def _answer(bench: _Bench, test: Sequence[Resolved], hits: dict[str, list[Hit]])
 
 def _worded(bench: _Bench, asked: Resolved) -> str:
     """Put a question as serving does."""
-    return glossary_of(bench.params.retrieve, asked.question.workspace).apply(asked.question.text)
+    return bench.glossary(asked.question.workspace).apply(asked.question.text)
 
 
 def _given(hits: list[Hit], _question: str) -> list[Hit]:

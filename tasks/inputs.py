@@ -6,7 +6,8 @@ the embedder's runtime. The scan, which always runs, writes these down under dat
     sets.json          name -> digest of each golden set           for evaluate, trainset
     learned.json       the parts learned from interactions         for evaluate: the champion's, or those of a tryout
     embedder.json      the fingerprint that embeds passages today  for embed
-    interactions.json  the digests of the log's sealed segments    for trainset
+    interactions.json  the digests of the log's sealed segments    for trainset, generator
+    generator.json     the digest of learn.generator's recipe      for generator
 """
 
 from __future__ import annotations
@@ -40,7 +41,15 @@ def write_inputs(paths: Paths, params: Params) -> None:
     _write(paths.data / INPUT, rows_of(kept))
     fingerprint = load_embedder(params.embed, paths.cache).fingerprint
     _write(paths.data / "inputs" / "embedder.json", {"fingerprint": fingerprint})
+    _write(paths.data / "inputs" / "generator.json", {"recipe": _recipe(paths, params)})
     write_interactions(paths, params)
+
+
+def _recipe(paths: Paths, params: Params) -> str:
+    """Digest the finetune.yaml that learn.generator names; "" for none."""
+    path = paths.root / params.learn.generator
+    path = path / "finetune.yaml" if params.learn.generator and path.is_dir() else path
+    return content_id(path.read_text("utf-8", errors="replace")) if path.is_file() else ""
 
 
 def write_interactions(paths: Paths, params: Params) -> None:

@@ -6,6 +6,10 @@ is worth promoting and why. Nothing is promoted here: `flows/learn.py` puts the 
 Three kinds of lessons keep the figures honest. Learners see those for training. Whether a rung is kept, and the fusion
 weight, is chosen on those for selection, each half with weights that the other half tuned. The figure for people is
 taken once, at the end, from those for the report, against the release as it is served.
+
+What finds passages that nobody was shown cannot be proven so: nobody could take them. A rung that is refused, yet puts
+what people did see in a better order, is one that only people can judge; where nothing else gains, the best of
+them is named in data/learned.json as `hope`, for a trial.
 """
 
 from __future__ import annotations
@@ -13,20 +17,21 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evaluation.gain import Gain, Rules, Verdict, compare, crossfit, verdict
+from evaluation.gain import Gain, Rules, Verdict, compare, crossfit, told_of, verdict
 from evaluation.vectors import CachedEmbedder
 from ragkeep.config import EmbedParams, LearnParams, Params, Paths, RerankParams, RetrieveParams, load_params, parse
 from ragkeep.embedders import load_embedder, model_folder, query_fingerprint
 from ragkeep.embedders.two_towers import CARD
 from ragkeep.errors import ConfigError, IndexMissing
 from ragkeep.files import read_json, read_rows, write_json
-from ragkeep.glossary import glossary_of
+from ragkeep.glossary import Glossary, glossaries
 from ragkeep.learned import Part, base_of, effective, placed, rows_of, tonight
 from ragkeep.models import packaged_minilm
 from ragkeep.ports import Embedder, Reranker, VectorStore
@@ -37,8 +42,8 @@ from ragkeep.tables import iter_chunks, read_table
 from ragkeep.types import EmbeddedBatch, Fusion, IndexVersion, Legs, Query, Vectors, content_id, ids_digest
 from tasks.learners import Base, Learned, NothingToLearn, learner
 from tasks.lessons import Lesson, TrainingSet, read_set
-from tasks.second_look import SecondLook, chunk_texts, reachable
-from tasks.shards import iter_shards
+from tasks.second_look import SecondLook, reachable
+from tasks.shards import chunk_texts, iter_shards
 from tasks.stage import progress, stage_main, ticking
 
 RUNGS = ("fusion", "glossary", "query-tower", "both-towers", "reranker", "cross-encoder")
@@ -53,7 +58,7 @@ _ALIAS = "learn"
 _BATCH = 512
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Side:
     """A way to search: what embeds, over which version, mixed how, looked at again by what; the parts that make it."""
 
@@ -68,7 +73,11 @@ class _Side:
 
     def put(self, lesson: Lesson) -> str:
         """Say how this side words a lesson's question."""
-        return glossary_of(self.params.retrieve, lesson.workspace).apply(lesson.question)
+        return self._glossary(lesson.workspace).apply(lesson.question)
+
+    @cached_property
+    def _glossary(self) -> Callable[[str], Glossary]:
+        return glossaries(self.params.retrieve)
 
     def worded(self, lessons: Sequence[Lesson]) -> list[Lesson]:
         """Put lessons' questions as this side searches for them."""
@@ -99,13 +108,25 @@ class _Side:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One rung: what came of it, in words and numbers; `gain` is of the lessons for selection."""
+    """One rung: what came of it, in words and numbers; `gain` is of the lessons for selection.
+
+    `hope` is, of one that was refused, the gain in putting what was shown in order, where there is one.
+    """
 
     learner: str
     kept: bool
     reasons: tuple[str, ...]
     gain: dict[str, Any] | None = None
     card: dict[str, Any] | None = None
+    hope: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Hope:
+    """A side that was refused, though it puts what people saw in a better order by so many points of nDCG@10."""
+
+    side: _Side
+    delta: float
 
 
 def run(paths: Paths, params: Params) -> dict[str, Any]:
@@ -116,19 +137,24 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     if unknown := [name for name in params.learn.ladder if name not in RUNGS]:
         raise ConfigError(f"params.yaml: learn.ladder has {unknown[0]!r}; what can be promoted is {', '.join(RUNGS)}")
     if params.retrieve.fusion != "convex":
-        _leave(paths, lessons, [], (), None, ("what is learned is measured with convex fusion, and params.yaml has rrf",))
+        _leave(paths, lessons, [], reasons=("what is learned is measured with convex fusion, and params.yaml has rrf",))
         return {"lessons": len(lessons.lessons), "kept": 0}
     if why := _too_few(lessons, params.learn):
-        _leave(paths, lessons, [], (), None, (why,))
+        _leave(paths, lessons, [], reasons=(why,))
         return {"lessons": len(lessons.lessons), "kept": 0}
     served = _served(paths, params)
-    side, tried = served, list[Tried]()
+    side, tried, hopes = served, list[Tried](), list[_Hope]()
     with _versions(served.store):
         for name in params.learn.ladder:
-            side, outcome = _rung(paths, name, side, lessons, out / name, params.learn.seed)
+            side, outcome, hope = _rung(paths, name, side, lessons, out / name, params.learn.seed)
             tried.append(outcome)
+            hopes += [hope] if hope else []
         gain, promote, reasons = _final(paths, served, side, lessons)
-    _leave(paths, lessons, tried, side.parts if promote else (), gain, reasons)
+        hoped = None if promote else _hoped(served, hopes, lessons)
+    if promote:
+        _leave(paths, lessons, tried, side.parts, gain, reasons)
+    else:
+        _leave(paths, lessons, tried, (), gain, reasons, hoped)
     point = gain.overall["ndcg_at_10"].delta if gain else 0.0
     return {"lessons": len(lessons.lessons), "kept": sum(one.kept for one in tried), "gain": round(point, 4)}
 
@@ -170,28 +196,46 @@ def _versions(store: VectorStore) -> Iterator[None]:
             store.drop(version.name)
 
 
-def _rung(paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path, seed: int) -> tuple[_Side, Tried]:
-    """Try one learner on top of what was kept so far; return the better side, and what came of it."""
+def _rung(
+    paths: Paths, name: str, side: _Side, lessons: TrainingSet, out: Path, seed: int
+) -> tuple[_Side, Tried, _Hope | None]:
+    """Try one learner on top of what was kept so far; return the better side, what came of it, what is hoped of it."""
     if any(part.learner == name and part.version and part.trainset == lessons.sha for part in side.parts):
-        return side, Tried(name, kept=False, reasons=("what is live has learned this from these very lessons",))
+        return side, Tried(name, kept=False, reasons=("what is live has learned this from these very lessons",)), None
     seen = lessons if name in TOWERS else lessons.asked()
     if name == "fusion":
         seen = replace(seen, lessons=tuple(seen.of("train")))  # it would read those for selection, too
     try:
         made = _learn(paths, name, side, seen, out, seed)
     except NothingToLearn as error:
-        return side, Tried(name, kept=False, reasons=(str(error),))
+        return side, Tried(name, kept=False, reasons=(str(error),)), None
     other = _with(paths, side, made, lessons)
-    gain, look = _chosen(paths, side, other, lessons)
+    gain, ordered, look = _chosen(paths, side, other, lessons)
     judged = verdict(gain, rules=_CHOICE)
     if look and "rerank" in made.retrieve:
         judged = _in_time(judged, look.p95_ms, side.params.learn.rerank_ms)
         made = replace(made, card={**made.card, "p95_ms": look.p95_ms})
         _write_card(made, side)  # again: "Why this answer?" says what a question costs
     outcome = Tried(name, kept=judged.promote, reasons=judged.reasons, gain=gain.as_json(), card=made.card)
-    if not judged.promote:
-        return side, outcome
-    return (_mixed_anew(paths, other, lessons, out, seed) if _moves(made) else other), outcome
+    if judged.promote:
+        return (_mixed_anew(paths, other, lessons, out, seed) if _moves(made) else other), outcome, None
+    better = ordered.overall["ndcg_at_10"]
+    if not _moves(made) or better.delta <= 0 or better.n < _CHOICE.min_lessons:
+        return side, outcome, None
+    told = f"it puts what was shown in a better order, {told_of(better)}: only people can judge what it finds besides"
+    outcome = replace(outcome, reasons=(*outcome.reasons, told), hope=ordered.as_json())
+    return side, outcome, _Hope(other, better.delta)
+
+
+def _hoped(served: _Side, hopes: Sequence[_Hope], lessons: TrainingSet) -> _Side | None:
+    """Return the refused side that is worth a trial: it orders what was shown better in the report's lessons, too."""
+    for hope in sorted(hopes, key=lambda one: -one.delta):
+        asked = [*lessons.of("select"), *lessons.of("report")]
+        legs = served.legs(asked), hope.side.legs(asked)
+        gain = compare(*legs, asked, rules=_CHOICE, shown_only=True)
+        if gain.overall["ndcg_at_10"].delta > 0:
+            return hope.side
+    return None
 
 
 def _in_time(judged: Verdict, p95_ms: float, most_ms: float) -> Verdict:
@@ -325,16 +369,18 @@ def _build(paths: Paths, side: _Side) -> IndexVersion:
     return version
 
 
-def _chosen(paths: Paths, base: _Side, new: _Side, lessons: TrainingSet) -> tuple[Gain, SecondLook | None]:
+def _chosen(paths: Paths, base: _Side, new: _Side, lessons: TrainingSet) -> tuple[Gain, Gain, SecondLook | None]:
     """Compare two sides on the lessons for selection, by the weights as they are where a weight is what was learned.
 
-    Returns the new side's second look as well, which knows what it cost.
+    Returns also how they put what was shown in order, and the new side's second look, which knows what it cost.
     """
     chosen = lessons.of("select")
     weights = (base.weight, new.weight) if "weight" in new.parts[-1].retrieve else (None, None)
     legs = base.legs(chosen), new.legs(chosen)
     looks = _look(paths, base, legs[0]), _look(paths, new, legs[1])
-    return crossfit(*legs, chosen, rules=_CHOICE, weights=weights, looks=looks), looks[1]
+    gain = crossfit(*legs, chosen, rules=_CHOICE, weights=weights, looks=looks)
+    ordered = crossfit(*legs, chosen, rules=_CHOICE, weights=weights, shown_only=True)
+    return gain, ordered, looks[1]
 
 
 def _look(paths: Paths, side: _Side, legs: Mapping[str, Legs]) -> SecondLook | None:
@@ -376,7 +422,7 @@ def _final(paths: Paths, served: _Side, side: _Side, lessons: TrainingSet) -> tu
 def _asked_before(paths: Paths) -> int:
     """Count the candidates that lessons for the report judged since the last promotion: each look may be a lucky one."""
     runs = [row for row in read_rows(paths.models / "history.jsonl") if row.get("gain")]
-    last = max((n for n, row in enumerate(runs) if row["published"]), default=-1)
+    last = max((n for n, row in enumerate(runs) if row["published"] and row.get("retrieval", True)), default=-1)
     return len(runs) - 1 - last
 
 
@@ -385,7 +431,8 @@ def _model(embed: EmbedParams, paths: Paths, *, questions: bool) -> Path:
     if embed.backend == "minilm" and not (questions and embed.query_model):
         return packaged_minilm()
     if embed.backend not in ("minilm", "openvino", "torch"):
-        raise ConfigError(f"embed.backend {embed.backend} cannot be trained here: set learn.ladder to [fusion, reranker]")
+        ladder = ", ".join(MODELLESS)
+        raise ConfigError(f"embed.backend {embed.backend} cannot be trained here: set learn.ladder to [{ladder}]")
     return model_folder((embed.query_model if questions else "") or embed.model, paths.cache)
 
 
@@ -393,12 +440,16 @@ def _leave(
     paths: Paths,
     lessons: TrainingSet,
     tried: Sequence[Tried],
-    parts: Sequence[Part],
-    gain: Gain | None,
-    reasons: Sequence[str],
+    parts: Sequence[Part] = (),
+    gain: Gain | None = None,
+    reasons: Sequence[str] = (),
+    hoped: _Side | None = None,
 ) -> None:
-    """Write data/learned.json; `parts` is empty where nothing is worth promoting."""
-    rows = rows_of([part if part.version else _in_out(paths, part) for part in parts])
+    """Write data/learned.json; where `parts` is empty, nothing is worth promoting, but `hoped` may be worth a trial."""
+
+    def rows(parts: Sequence[Part]) -> list[dict[str, Any]]:
+        return rows_of([part if part.version else _in_out(paths, part) for part in parts])
+
     write_json(
         paths.data / "learned.json",
         {
@@ -407,7 +458,8 @@ def _leave(
             "synthetic": sum(one.synthetic for one in lessons.lessons),
             "simulated": bool(lessons.card.get("simulated")),
             "tried": [{**asdict(one), "reasons": list(one.reasons)} for one in tried],
-            "parts": rows,
+            "parts": rows(parts),
+            "hope": rows(hoped.parts) if hoped else [],
             "gain": gain.as_json() if gain else None,
             "reasons": list(reasons),
         },

@@ -27,7 +27,8 @@ class Lesson:
     `gains`: chunk id -> 0..1, how sure we are that it answers; `passed`: chunks that were shown above what was taken, or
     voted down. `users` is how many agree. `unseen` says, of a lesson not for training, that none for training has a
     gain in any of its documents. `seqs` are the records it was made of. `synthetic`: no user asked, a rule made it from
-    its document; such a lesson is for training only. `accounts` are the pseudonyms of those who spoke.
+    its document; such a lesson is for training only. `accounts` are the pseudonyms of those who spoke. `shown` is all
+    that stood before those who asked, of a lesson not for training: what is in neither was never there to be taken.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Lesson:
     seqs: tuple[int, ...] = ()
     synthetic: bool = False
     accounts: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,4 +89,5 @@ def read_set(folder: Path) -> TrainingSet:
 
 
 def _lesson(row: dict[str, Any]) -> Lesson:
-    return Lesson(**{**row, "passed": tuple(row["passed"]), "seqs": tuple(row["seqs"])})
+    lists: dict[str, Any] = {name: tuple(row[name]) for name in ("passed", "seqs", "accounts", "shown") if name in row}
+    return Lesson(**{**row, **lists})

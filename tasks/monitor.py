@@ -23,13 +23,13 @@ from ragkeep.config import Params, Paths, RetrieveParams
 from ragkeep.embedders import load_embedder, query_fingerprint
 from ragkeep.errors import EmbedderMoved, RagkeepError
 from ragkeep.files import append_row, read_json, write_json
-from ragkeep.glossary import glossary_of
+from ragkeep.glossary import glossaries
 from ragkeep.ports import Embedder, VectorStore
 from ragkeep.releases import pointer, read_release, require_champion
 from ragkeep.stores import open_store
 from ragkeep.types import Query, Release, Vectors, content_id
 from ragkeep.vector_cache import cache_path
-from ragkeep.watched import HISTORY, LAST
+from ragkeep.watched import HISTORY, LAST, PARTS
 from tasks.index import RECALL_FLOOR
 from tasks.portrait import Portrait, length_bin, portrait_of, read_portrait
 from tasks.recall import share_found
@@ -101,16 +101,12 @@ def look(paths: Paths, params: Params, *, draw: bool = True) -> dict[str, Any]:
         "documents": _part(lambda: _documents(paths, release, mine, data)),
         "feedback": _part(lambda: releases(paths, str(release.number))),
     }
-    found["alarms"] = [what for what in CHECKED if found[what].get("alarm")]
+    found["alarms"] = [what for what in PARTS if found[what].get("alarm")]
     found["figures"] = figures(found)
     found["seconds"] = round(time.monotonic() - began, 2)
     write_json(paths.monitor / LAST, found)
     append_row(paths.monitor / HISTORY, _line(found))
     return found
-
-
-CHECKED = ("embedder", "recall", "questions", "documents", "feedback")
-"""The parts of a look; each has `alarm`: True, False, or None where it cannot be told, and then `why`."""
 
 
 def _part(work: Callable[[], Any]) -> Any:
@@ -200,8 +196,8 @@ def _reference(paths: Paths, release: Release, embedder: Embedder, retrieve: Ret
 
 def _vectors(embedder: Embedder, asked: Questions, retrieve: RetrieveParams) -> Vectors:
     """Embed questions as serving does, float32 (n, dim): in the documents' words."""
-    put = {workspace: glossary_of(retrieve, workspace).apply for workspace, _ in asked.asked}
-    return embedder.embed([put[workspace](text) for workspace, text in asked.asked], role="query")
+    glossary = glossaries(retrieve)
+    return embedder.embed([glossary(workspace).apply(text) for workspace, text in asked.asked], role="query")
 
 
 def _cosines(store: VectorStore, release: Release, asked: Questions, vectors: Vectors) -> Any:

@@ -7,23 +7,20 @@ night), a sample of the chunks' vectors, and counts of their lengths, sources, l
 from __future__ import annotations
 
 import heapq
-import io
 import json
-import logging
-import zipfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ragkeep.files import read_json, replacing
+from ragkeep.files import read_arrays, read_json, write_arrays
 from ragkeep.types import EmbeddedBatch, Vectors
 from tasks.index import batches_of
 from tasks.recall import QUESTIONS, Probe, nearest, probes
 
-log = logging.getLogger(__name__)
 SAMPLE = 400
 """Chunks whose vectors are kept; those of the smallest ids, which are hashes, so that an unchanged chunk stays in."""
 
@@ -84,21 +81,17 @@ def length_bin(text: str) -> str:
 
 def read_portrait(path: Path) -> Portrait | None:
     """Read a portrait; None where there is none, or one that is damaged: it is made again."""
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
-            facts = json.loads(str(kept["facts"]))
-            asked = [Probe(w, v) for w, v in zip(facts["workspaces"], kept["asked"], strict=True)]
-            return Portrait(facts["embedder"], tuple(asked), kept["best"], kept["sample"], facts["counts"])
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        log.warning("%s is damaged (%s)", path, error)
-        return None
+    return read_arrays(path, _unpacked)
+
+
+def _unpacked(kept: Mapping[str, Any]) -> Portrait:
+    facts = json.loads(str(kept["facts"]))
+    asked = [Probe(w, v) for w, v in zip(facts["workspaces"], kept["asked"], strict=True)]
+    return Portrait(facts["embedder"], tuple(asked), kept["best"], kept["sample"], facts["counts"])
 
 
 def _write(path: Path, made: Portrait) -> None:
     workspaces = [probe.workspace for probe in made.asked]
     facts = json.dumps({"embedder": made.embedder, "workspaces": workspaces, "counts": made.counts}, sort_keys=True)
     asked = np.stack([p.vector for p in made.asked]) if made.asked else np.empty((0, 0), np.float32)
-    with replacing(path) as new, new.open("wb") as out:
-        np.savez(out, asked=asked, best=made.best, sample=made.sample, facts=np.array(facts))
+    write_arrays(path, asked=asked, best=made.best, sample=made.sample, facts=np.array(facts))

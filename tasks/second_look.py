@@ -8,8 +8,7 @@ look.p95_ms
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,8 @@ from ragkeep.config import RerankParams
 from ragkeep.fusion import WEIGHTS, fuse, ranking
 from ragkeep.ports import Reranker
 from ragkeep.rerank import clear, order
-from ragkeep.tables import iter_chunks, read_table
 from ragkeep.types import Fusion, Legs
 from tasks.lessons import Lesson
-from tasks.shards import iter_shards
 
 
 class SecondLook:
@@ -61,11 +58,3 @@ def reachable(legs: Iterable[Legs], depth: int, weights: Sequence[float]) -> set
     """Which chunks come among the first `depth`, at these weights or at any that is tried in tuning."""
     mixes = [Fusion("convex", weight) for weight in {*WEIGHTS, *weights}]
     return {one.ids[n] for one in legs for mix in mixes for n in ranking(fuse(one, mix), depth)}
-
-
-def chunk_texts(chunks: Path, ids: Collection[str]) -> dict[str, str]:
-    """Read the texts of some chunks from data/chunks: chunk id -> text."""
-    wanted, found = set(ids), dict[str, str]()
-    for shard in iter_shards(chunks) if wanted else ():
-        found |= {chunk.id: chunk.embed_text for chunk in iter_chunks(read_table(shard)) if chunk.id in wanted}
-    return found

@@ -6,7 +6,7 @@ every shard whose key has not changed, and what a killed run had finished is kep
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 
 from ragkeep.files import replacing
+from ragkeep.tables import iter_chunks, read_table
+from ragkeep.types import content_id
 
 _KEY = b"ragkeep.key"
 
@@ -56,6 +58,14 @@ def iter_shards(folder: Path) -> Iterator[Path]:
     yield from sorted(folder.glob("[0-9]*.parquet"))
 
 
+def chunk_texts(chunks: Path, ids: Collection[str]) -> dict[str, str]:
+    """Read the texts of some chunks from data/chunks: chunk id -> `Chunk.embed_text`."""
+    wanted, found = set(ids), dict[str, str]()
+    for shard in iter_shards(chunks) if wanted else ():
+        found |= {chunk.id: chunk.embed_text for chunk in iter_chunks(read_table(shard)) if chunk.id in wanted}
+    return found
+
+
 def prune_shards(folder: Path, shards: int) -> None:
     """Remove what does not belong: shards beyond the count, temporary files of killed runs."""
     for path in folder.glob("*"):
@@ -65,6 +75,4 @@ def prune_shards(folder: Path, shards: int) -> None:
 
 def digest(*parts: str) -> str:
     """Hash strings to 32 hex digits, in the order given."""
-    from ragkeep.types import content_id
-
     return content_id(*parts)

@@ -1,9 +1,10 @@
 """Make an interaction log out of a labelled set, through the code that serves: `ragkeep simulate --set DIR`.
 
-What is shown is what the live release finds, cited as it cites, and written to the log as a server writes it. Only the
-people are made up, and every record says so: their accounts, sessions and answers begin with "sim". They look at a
-source at rank r with probability r**-.7, open one that is an answer with .85 and one that is not with .08 (position-based
-click model; docs/learning-data.md), and a stated share of what they do is wrong.
+What is shown is what the live release finds, cited as it cites, and written to the log as a server writes it; while a
+release is on trial by interleaving, its sources are mixed in as a server mixes them. Only the people are made up, and
+every record says so: their accounts, sessions and answers begin with "sim". They look at a source at rank r with
+probability r**-.7, open one that is an answer with .85 and one that is not with .08 (position-based click model;
+docs/learning-data.md), and a stated share of what they do is wrong.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,8 @@ from evaluation.beir import Folder, Qrels, read_folder
 from evaluation.jargon import renamed
 from evaluation.vectors import CachedEmbedder
 from ragkeep.analysis import terms
-from ragkeep.answer import Asked, respond
-from ragkeep.app import Assistant, open_release
+from ragkeep.answer import Asked, ranked, respond
+from ragkeep.app import Assistant, load_release, open_release
 from ragkeep.config import GeneratorParams, Params, Paths
 from ragkeep.errors import ConfigError
 from ragkeep.files import append_row, write_text
@@ -30,6 +32,9 @@ from ragkeep.generators.extractive import extractive
 from ragkeep.generators.resilient import Resilient
 from ragkeep.interactions import InteractionLog, answered, clicked, corrected, voted
 from ragkeep.interactions.records import cited_ranks
+from ragkeep.interleave import Team, interleaved
+from ragkeep.releases import read_release
+from ragkeep.trials import Trial, mixed_record, read_trial
 from ragkeep.types import Answer, Hit, Interaction, content_id
 from tasks.stage import progress
 
@@ -69,6 +74,25 @@ class _Turn:
     again: bool = False
 
 
+@dataclass(slots=True)
+class _Mixed:
+    """The trial that runs, for one answer after another; `teams` are the last one's."""
+
+    trial: Trial
+    challenger: Assistant
+    teams: dict[str, Team] = field(default_factory=dict)
+
+    async def mix(self, answer: str, asked: Asked, searched: str, ours: list[Hit]) -> list[Hit]:
+        """Put the challenger's sources among the champion's; see ragkeep/serving/trial.py."""
+        theirs, _ = await ranked(self.challenger, searched, asked)
+        mixed, self.teams = interleaved(ours, theirs, seed=f"{self.trial.id} {answer}")
+        return mixed
+
+    def record(self, made: Answer) -> dict[str, Any]:
+        """What the log keeps of it."""
+        return mixed_record(self.trial, self.challenger.release.index.name, self.teams, made.hits)
+
+
 @dataclass
 class _Play:
     """One simulation under way."""
@@ -76,6 +100,7 @@ class _Play:
     folder: Folder
     crowd: Crowd
     assistant: Assistant
+    mixed: _Mixed | None
     log: InteractionLog
     draw: random.Random
     train: Qrels
@@ -118,14 +143,15 @@ class _Play:
 
     async def _ask(self, turn: _Turn) -> _Turn | None:
         """Ask one question and do something with the answer; return the next wording, where there is one."""
-        made = None
-        async for part in respond(Asked(turn.text), self.assistant):
+        made, answer, asked = None, f"sim-{uuid.uuid4().hex}", Asked(turn.text)
+        mixed = self.mixed if self.mixed and self.mixed.trial.takes(answer) else None
+        mix = partial(mixed.mix, answer, asked) if mixed else None
+        async for part in respond(asked, self.assistant, mix=mix):
             made = part
         if not isinstance(made, Answer):
             raise RuntimeError("respond ended without an Answer")
-        answer = f"sim-{uuid.uuid4().hex}"
         about = {"workspace": "default", "user": turn.user, "session": turn.session}
-        self._put("answers", self._record(answer, turn, made))
+        self._put("answers", self._record(answer, turn, made, mixed.record(made) if mixed else None))
         if turn.user.startswith("sim:poisoner"):
             self._poison(answer, made, about)
             return None
@@ -133,13 +159,13 @@ class _Play:
         self._vote(answer, turn, made, about)
         return None if opened else self._unhappy(answer, turn, made, about)
 
-    def _record(self, answer: str, turn: _Turn, made: Answer) -> Interaction:
+    def _record(self, answer: str, turn: _Turn, made: Answer, trial: dict[str, Any] | None) -> Interaction:
         """Make an answer's record, as serving/chat.py does."""
         index = self.assistant.release.index
         return answered(
             answer, turn.text, made, workspace="default", user=turn.user, session=turn.session,
             rewritten=made.searched if made.searched != turn.text else None, timings_ms=made.timings_ms,
-            index=index.name, embedder=index.embedder, prompt=self.assistant.prompt_sha,
+            index=index.name, embedder=index.embedder, prompt=self.assistant.prompt_sha, trial=trial,
         )  # fmt: skip
 
     def _put(self, what: str, record: Interaction) -> None:
@@ -251,7 +277,9 @@ def simulate(paths: Paths, params: Params, folder: Path, crowd: Crowd, *, own: b
         assistant.embedder.embed([asked_in[q] for q in sorted(train)], role="query")  # all in one batch
         with InteractionLog(paths.interactions) as log:
             target = draw.choice(sorted(read.corpus))
-            play = _Play(read, crowd, assistant, log, draw, train, asked_in, documents, target)
+            play = _Play(
+                read, crowd, assistant, _on_trial(live, paths, params), log, draw, train, asked_in, documents, target
+            )
             asyncio.run(play.run())
     found = {
         "set": read.name, "simulated": True, "release": str(live.release.number),
@@ -260,6 +288,15 @@ def simulate(paths: Paths, params: Params, folder: Path, crowd: Crowd, *, own: b
     }  # fmt: skip
     append_row(paths.state / "simulations.jsonl", found)
     return found
+
+
+def _on_trial(live: Assistant, paths: Paths, params: Params) -> _Mixed | None:
+    """Open the challenger of the trial that mixes sources now, None where none does. Raises as `load_release`."""
+    trial = read_trial(paths)
+    if trial is None or trial.over() or trial.mode != "interleave" or trial.champion != live.release.number:
+        return None
+    challenger = load_release(paths, params, read_release(paths, trial.number))
+    return _Mixed(trial, replace(challenger, embedder=CachedEmbedder(challenger.embedder, paths.cache)))
 
 
 def _quick(live: Assistant, paths: Paths, *, own: bool) -> Assistant:

@@ -125,7 +125,9 @@ def _fill(made: _Set, history: History, chunks: Chunks, learn: LearnParams, know
         lesson = _lesson(made, theme, about, learn, touched=touched, held=held)
         if lesson:
             seqs = {seq for n in theme.answers for seq in claims.seqs(n, gone)}
-            lessons.append(replace(lesson, seqs=tuple(sorted(seqs))))
+            stood = {places.get(place) for n in theme.answers for place in history.answers[n].shown}
+            shown = () if lesson.split == "train" else tuple(sorted(chunk for chunk in stood if chunk))
+            lessons.append(replace(lesson, seqs=tuple(sorted(seqs)), shown=shown))
     made.lessons = sorted(_unseen(lessons, chunks.document), key=lambda lesson: lesson.id)
 
 

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 
 from ragkeep.analysis import terms
-from ragkeep.tables import iter_chunks, read_table
 from tasks.history import Place
 from tasks.questions import share
-from tasks.shards import iter_shards
+from tasks.shards import chunk_texts, iter_shards
 
 OVERLAP = 0.5
 """The share of an old chunk's characters that a new one must hold to stand for it."""
@@ -92,10 +91,7 @@ class Chunks:
         if sample:
             ids = (row["id"] for row in self._rows(["id"]))
             wanted |= set(heapq.nsmallest(sample, ids, key=lambda chunk: (share("sample", chunk), chunk)))
-        found: dict[str, str] = {}
-        for path in iter_shards(self._folder) if wanted else ():
-            found |= {chunk.id: chunk.embed_text for chunk in iter_chunks(read_table(path)) if chunk.id in wanted}
-        return found
+        return chunk_texts(self._folder, wanted)
 
     def stands(self, named: Iterable[str]) -> dict[str, Stand]:
         """Say where chunks are: chunk id -> Stand."""

@@ -20,12 +20,12 @@ def test_other_words_stay_to_the_letter() -> None:
 
 
 def test_it_says_which_entries_a_question_uses_once_each_in_order() -> None:
-    assert OURS.used("Frobbing a gatoraq: frobbing how?") == (
+    assert OURS.put("Frobbing a gatoraq: frobbing how?")[1] == (
         "Frobbing=cleaning",
         "gatoraq=sports drink",
         "frobbing=cleaning",
     )
-    assert OURS.used("anything else") == ()
+    assert OURS.put("anything else") == ("anything else", ())
 
 
 @pytest.mark.parametrize(

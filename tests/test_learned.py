@@ -9,7 +9,7 @@ import pytest
 from ragkeep.config import EmbedParams, Params, RerankParams, RetrieveParams, SourceParams
 from ragkeep.embedders import load_embedder
 from ragkeep.files import write_json
-from ragkeep.glossary import glossary_of
+from ragkeep.glossary import glossaries
 from ragkeep.learned import INPUT, Part, apply, effective, parts_of, rows_of, tonight
 from tests.embedders.test_two_towers import learned
 
@@ -63,8 +63,8 @@ def test_a_learned_glossary_fits_any_embedder_and_what_a_person_wrote_comes_firs
     part = Part("glossary", "", retrieve={"words": {"default": {"zorbl": "pump", "quindle": "valve"}}})
     own = replace(PARAMS, retrieve=RetrieveParams(glossary={"zorbl": "water pump"}))
     params, kept = apply(own, [part], cache)
-    assert glossary_of(params.retrieve, "default").words == {"zorbl": "water pump", "quindle": "valve"}
-    assert glossary_of(params.retrieve, "vault").words == {"zorbl": "water pump"}
+    assert glossaries(params.retrieve)("default").words == {"zorbl": "water pump", "quindle": "valve"}
+    assert glossaries(params.retrieve)("vault").words == {"zorbl": "water pump"}
     assert kept == [part]
 
 

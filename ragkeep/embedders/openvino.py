@@ -87,6 +87,19 @@ def choose_precision(wanted: str, *, bf16: bool) -> str:
     return wanted
 
 
+def compiled(graph: Any, precision: str, *, streams: int, threads: int) -> Any:
+    """Compile a graph, or the path of one, for the CPU. Pinning would put two processes on one core."""
+    import openvino as ov
+
+    options = {
+        "NUM_STREAMS": streams,
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+    }
+    return ov.Core().compile_model(graph, "CPU", options)
+
+
 class OpenVINOEmbedder:
     """An Embedder whose vectors do not depend on batching. Safe to share between threads; compiles at the first text.
 
@@ -164,17 +177,8 @@ class OpenVINOEmbedder:
         return self._bulk, streams + 1
 
     def _compile(self, *, streams: int) -> Any:
-        # One thread a stream costs the fewest CPU-seconds a text; pinning would put two processes on one core.
-        import openvino as ov
-
-        hint = "bf16" if self.precision == "bf16" else "f32"
-        options = {
-            "NUM_STREAMS": streams,
-            "INFERENCE_NUM_THREADS": streams,
-            "ENABLE_CPU_PINNING": False,
-            "INFERENCE_PRECISION_HINT": hint,
-        }
-        return ov.Core().compile_model(str(self._graph_file()), "CPU", options)
+        # one thread a stream costs the fewest CPU-seconds a text
+        return compiled(str(self._graph_file()), self.precision, streams=streams, threads=streams)
 
     def _graph_file(self) -> Path:
         """The IR of this model and precision, made at the first use."""

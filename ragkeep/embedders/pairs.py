@@ -14,7 +14,7 @@ import numpy as np
 
 from ..models import Encoder
 from ..types import Vectors
-from .openvino import _cores, choose_precision, clean, equal_lengths, has_bf16
+from .openvino import _cores, choose_precision, clean, compiled, equal_lengths, has_bf16
 
 _BATCH_TOKENS, _THREADS = 1024, 4
 
@@ -55,18 +55,12 @@ class PairEncoder:
     def _load(self) -> None:
         if self._request is not None:
             return
-        import openvino as ov
         from tokenizers import Tokenizer
 
         from .bert import bert_graph
 
         self._tokenizer = Tokenizer.from_file(str(self._encoder.folder / "tokenizer.json"))
         self._tokenizer.no_padding()
-        options = {
-            "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": min(_cores(), _THREADS),
-            "ENABLE_CPU_PINNING": False,
-            "INFERENCE_PRECISION_HINT": "bf16" if choose_precision("auto", bf16=has_bf16()) == "bf16" else "f32",
-        }
-        model = ov.Core().compile_model(bert_graph(self._encoder), "CPU", options)
+        precision = choose_precision("auto", bf16=has_bf16())
+        model = compiled(bert_graph(self._encoder), precision, streams=1, threads=min(_cores(), _THREADS))
         self._request = model.create_infer_request()

@@ -35,7 +35,7 @@ from .follow import Champion
 from .mlflow_traces import Given, MlflowTraces
 from .observe import Observer
 from .principal import Principal
-from .runs import KEPT, KEPT_S, Run, Runs
+from .runs import KEPT, Ended, Run, Runs
 from .schemas import ChatBody, answer_of, source_of
 from .trial import Role, Trials
 
@@ -89,8 +89,8 @@ class Chat:
     trials: Trials | None = None
     compare_s: float = 20.0
     deleted: Callable[[str, Iterable[str]], bool] = lambda _workspace, _uris: False
+    ended: Ended = field(default_factory=Ended)
     _logged: set[str] = field(default_factory=set)
-    _ended: dict[str, float] = field(default_factory=dict)
     _begun: OrderedDict[tuple[str, str], tuple[str, asyncio.Future[Run]]] = field(default_factory=OrderedDict)
 
     async def start(self, body: ChatBody, who: Principal, *, history: tuple[Message, ...] | None = None) -> Run:
@@ -236,8 +236,7 @@ class Chat:
 
         On return nothing more of it is written.
         """
-        now = time.monotonic()
-        self._ended = {name: at for name, at in self._ended.items() if now - at < KEPT_S} | {session: now}
+        self.ended.add(session)
         await self.runs.end(session)
         if self.trials:
             self.trials.end(session)  # last: none of those runs puts anything there any more
@@ -336,7 +335,7 @@ class Chat:
         await self._log(begun, partial, cost_usd=0.0, aborted=True)
 
     def _gone(self, begun: _Begun, made: Answer) -> bool:
-        ended = self._ended.get(self._scoped(begun.session, begun.body, begun.who), 0.0) >= begun.at
+        ended = self.ended.since(self._scoped(begun.session, begun.body, begun.who), begun.at)
         return ended or self.deleted(begun.body.workspace, {hit.chunk.uri for hit in made.hits})
 
     async def _forget(self, begun: _Begun) -> None:

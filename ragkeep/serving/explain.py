@@ -8,7 +8,7 @@ from typing import Any
 from ..config import Paths, RetrieveParams, parse
 from ..errors import NotFound, ReleaseError
 from ..files import read_json
-from ..glossary import glossary_of
+from ..glossary import glossaries
 from ..learned import Part, parts_of
 from ..releases import read_release
 from ..types import Interaction
@@ -68,7 +68,7 @@ def _words(about: Interaction, release: dict[str, Any] | None) -> list[str]:
         return []
     params = parse(RetrieveParams, release["serving"].get("retrieve") or {}, "release.retrieve")
     asked = about.payload.get("rewritten") or about.payload.get("question") or ""
-    return list(glossary_of(params, about.workspace).used(asked))
+    return list(glossaries(params)(about.workspace).put(asked)[1])
 
 
 def _second_look(paths: Paths, release: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -20,6 +20,9 @@ from structlog.typing import EventDict
 from . import context
 from .loopback import mask
 
+_OWNED = "uvicorn", "uvicorn.error", "fastapi"  # libraries that set up logging for all have these write elsewhere
+_TALKATIVE = "httpx", "httpx2", "botocore"
+
 
 def configure(stream: IO[str] | None = None) -> None:
     """Write all logs as lines of JSON, on stderr where no stream is given; safe to repeat."""
@@ -43,16 +46,12 @@ def configure(stream: IO[str] | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    for name in (
-        "uvicorn",
-        "uvicorn.error",
-        "fastapi",
-    ):  # libraries that set up logging for all have them write elsewhere
+    for name in _OWNED:
         own = logging.getLogger(name)
         own.handlers[:], own.propagate, own.disabled = [], True, False
         own.setLevel(logging.NOTSET)
-    for talkative in ("httpx", "httpx2", "botocore"):
-        logging.getLogger(talkative).setLevel(logging.WARNING)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _add_context(_logger: object, _method: str, event: EventDict) -> EventDict:

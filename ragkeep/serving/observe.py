@@ -14,12 +14,11 @@ from prometheus_client.registry import Collector
 
 from ..cache import AnswerCache
 from ..types import Answer
+from ..watched import PARTS
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-PARTS = ("embedder", "recall", "questions", "documents", "feedback")
-"""What a look at the live release has, as tasks/monitor.py names it."""
 _no_created_metrics()  # type: ignore[no-untyped-call] # a second series for every counter, which nobody reads
 
 

@@ -102,6 +102,22 @@ class Run:
         self._leaving = asyncio.get_running_loop().call_later(seconds, self.cancel)
 
 
+class Ended:
+    """Sessions, named as in memory, that were erased: nothing more of what was asked there before is written."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, float] = {}
+
+    def add(self, session: str) -> None:
+        """Note a session that is being erased, and forget those that were long ago: their answers are over."""
+        now = time.monotonic()
+        self._at = {name: at for name, at in self._at.items() if now - at < KEPT_S} | {session: now}
+
+    def since(self, session: str, at: float) -> bool:
+        """Whether a session was erased then, by the monotonic clock, or later."""
+        return self._at.get(session, 0.0) >= at
+
+
 class Runs:
     """The answers of this process, by id."""
 

@@ -29,6 +29,7 @@ from ..memory import open_memory, session_name
 from ..queues import open_queue
 from ..types import DocumentRecord, Release
 from ..uploads import Uploads
+from ..watched import LAST
 from . import context
 from .auth import Auth, open_auth
 from .challenger import Challenger
@@ -40,6 +41,7 @@ from .follow import Champion
 from .mlflow_traces import MlflowTraces, tracking_uri
 from .observe import Observer
 from .principal import Principal
+from .runs import Ended
 from .trial import Trials
 
 log = logging.getLogger(__name__)
@@ -242,7 +244,7 @@ class Server:
         self.observer.logging.set(float(self.chat.log.healthy))
         self.observer.rejected.set(float(self.champion.rejected is not None))
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a damaged file
-            if found := read_json(self.paths.monitor / "last.json"):
+            if found := read_json(self.paths.monitor / LAST):
                 self.observer.saw(found)
 
     def health(self) -> dict[str, Any]:
@@ -309,10 +311,11 @@ async def running(
         memory = open_memory(params.serve.memory, paths)
         budgets = Budgets(database, params.serve.budgets, prices=price_table(params.answer.generators))
         traces = open_traces(paths, params, observer)
-        trials = Trials(challenger, interactions, observer, deleted=live.removed)
+        ended = Ended()
+        trials = Trials(challenger, interactions, observer, deleted=live.removed, ended=ended)
         chat = Chat(
             champion, interactions, memory, budgets, observer, cache=cache, traces=traces, trials=trials,
-            deleted=live.removed,
+            deleted=live.removed, ended=ended,
         )  # fmt: skip
         conversations = Conversations(interactions, Database(paths.interactions / "sessions.sqlite"))
         uploads = Uploads(

@@ -15,20 +15,19 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..answer import Asked, Part, respond, shown
+from ..answer import Asked, Part, ranked, respond
 from ..app import Assistant
 from ..cache import AnswerCache
 from ..errors import RagkeepError
 from ..generators.resilient import Resilient
 from ..interactions import InteractionLog, shadowed
-from ..interleave import Team, team_draft
+from ..interleave import Team, interleaved
 from ..memory import session_name
-from ..rerank import depth, rerank
-from ..trials import Side
+from ..trials import Side, mixed_record
 from ..types import Answer, Hit
 from .challenger import Challenger, Contest
 from .observe import Observer
-from .runs import KEPT_S
+from .runs import Ended
 
 log = logging.getLogger(__name__)
 PATIENCE_S = 1.0
@@ -95,7 +94,7 @@ class Role:
     async def _mixed(self, asked: Asked, searched: str, ours: list[Hit]) -> list[Hit]:
         """Mix the challenger's sources into the champion's; where it fails, those stay alone."""
         try:
-            looking = ranked(self.contest.challenger, searched, asked)
+            looking = ranked(self.contest.challenger, searched, asked, pool=_RERANKS)
             theirs = (await asyncio.wait_for(looking, PATIENCE_S))[0]
         except Exception as error:
             self.challenger.failed(error)
@@ -103,11 +102,8 @@ class Role:
             return ours
         self.challenger.worked()
         self.observer.trial.labels("interleaved").inc()
-        hits = {hit.chunk.id: hit for hit in (*theirs, *ours)}  # of what both have the champion's own
-        names = [[hit.chunk.id for hit in found] for found in (ours, theirs)]
-        mixed = team_draft(*names, k=len(ours) or len(theirs), seed=f"{self.contest.trial.id} {self.answer}")
-        self.teams = dict(mixed)
-        return [hits[id_] for id_, _ in mixed]
+        mixed, self.teams = interleaved(ours, theirs, seed=f"{self.contest.trial.id} {self.answer}")
+        return mixed
 
     def record(self, hits: Sequence[Hit]) -> dict[str, Any] | None:
         """Say what the log keeps of it (interactions.records.TRIAL); None where it says nothing of the trial."""
@@ -116,26 +112,12 @@ class Role:
             return {"id": trial.id, "mode": "split", "side": self.side}
         if not self.teams:
             return None
-        return {
-            "id": trial.id, "mode": "interleave", "challenger": str(trial.number),
-            "index": self.contest.challenger.release.index.name,
-            "teams": [self.teams.get(hit.chunk.id, "") for hit in hits],
-        }  # fmt: skip
+        return mixed_record(trial, self.contest.challenger.release.index.name, self.teams, hits)
 
 
 def _askable(asked: Asked, assistant: Assistant) -> Asked:
     """A model that only one of the two has (a budget's cheaper one, say) is left to the other's own choice."""
     return asked if asked.model in assistant.answering.names else replace(asked, model="")
-
-
-async def ranked(assistant: Assistant, searched: str, asked: Asked) -> tuple[list[Hit], list[Hit]]:
-    """Search as an answer does: what it would be given, best first, and all that was found after it."""
-    worded = assistant.glossary(asked.workspace).apply(searched)
-    vector = await assistant.embed_query(worded)
-    k, second = asked.k or assistant.retrieval.k, assistant.retrieval.rerank
-    found = await assistant.retrieve(worded, vector, replace(asked, k=depth(second, k)))
-    best, _ = await rerank(worded, found, assistant.reranker, second, k=k, pool=_RERANKS)
-    return best, list(shown(best, found)[: max(k, len(best))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +144,7 @@ class Trials:
     log: InteractionLog
     observer: Observer
     deleted: Callable[[str, Iterable[str]], bool] = lambda _workspace, _uris: False
-    _ended: dict[str, float] = field(default_factory=dict)
+    ended: Ended = field(default_factory=Ended)
     _queue: asyncio.Queue[Asking] = field(default_factory=lambda: asyncio.Queue(WAITING))
 
     def role(
@@ -199,14 +181,13 @@ class Trials:
 
     def end(self, session: str) -> None:
         """Drop what waits of a session, named as in memory, that is being erased; what is computed now is not kept."""
-        now = time.monotonic()
-        self._ended = {name: at for name, at in self._ended.items() if now - at < KEPT_S} | {session: now}
+        self.ended.add(session)
         for one in [self._queue.get_nowait() for _ in range(self._queue.qsize())]:
             if not self._gone(one):
                 self._queue.put_nowait(one)
 
     def _gone(self, one: Asking) -> bool:
-        return self._ended.get(session_name(one.asked.workspace, one.user, one.session), 0.0) >= one.at
+        return self.ended.since(session_name(one.asked.workspace, one.user, one.session), one.at)
 
     async def work(self) -> None:
         """Compute what waits, one after another, until cancelled."""
@@ -247,7 +228,7 @@ async def _computed(
     """Answer by the challenger's first generator where that costs nothing, else only search."""
     if challenger.answer.generators[0].backend not in FREE:
         began = time.perf_counter()
-        _, found = await ranked(challenger, searched, asked)
+        _, found = await ranked(challenger, searched, asked, pool=_RERANKS)
         return found, None, {"retrieve": round(1000 * (time.perf_counter() - began), 2)}
     alone = Resilient(challenger.generators[:1], deadline_s=challenger.answer.deadline_s)
     last: Part = ""

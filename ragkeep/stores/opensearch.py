@@ -53,7 +53,8 @@ class OpenSearchStore:
         self._cluster = Cluster(params)
         self._building: dict[str, int] = {}  # dimension of versions this process may write to
         self._sealed: set[str] = set()  # known to be there, so that a search need not ask
-        self._checked: set[str] = set()
+        self._checked: dict[str, int] = {}  # versions this analysis reads, with how many neighbours a search explores
+        self._explored: dict[str, int] = {}  # the same by the name that was asked, where that was too few at first
 
     # --- building -----------------------------------------------------------------------------
 
@@ -106,7 +107,8 @@ class OpenSearchStore:
         if meta["finished"]:
             return
         settle(self._cluster, name, dim=meta["dim"], replicas=self._params.replicas, merge="carried" not in meta)
-        self._put_meta(index, {**meta, "finished": True})
+        chunks = self._cluster.ask("GET", f"/{name}/_count")["count"]
+        self._put_meta(index, {**meta, "finished": True, "chunks": chunks})
         self._building.pop(index, None)
 
     def ids(self, index: str) -> Iterable[str]:
@@ -180,6 +182,7 @@ class OpenSearchStore:
         """See `ports.VectorStore.drop`."""
         self._building.pop(index, None)
         self._sealed.discard(index)
+        self._checked.pop(index, None)
         name = self._version(index)
         found = self._cluster.ask("GET", f"/{name}/_alias", absent=None)
         if found is None:
@@ -210,15 +213,18 @@ class OpenSearchStore:
         if not is_id(index):
             raise IndexMissing(f"no index {index!r}: names are 1-64 of a-z, 0-9 and '-'")
         for target in self._targets(index):
+            explored = self._explored.get(index, searching.EXPLORED)
             try:
-                found = self._searched(target, query, rows=rows)
+                found = self._searched(target, query, rows=rows, explored=explored)
+                wanted = self._check_made(_name(found[0]["_index"])) if found else explored
+                if wanted > explored:  # the first search of a large version
+                    self._explored[index] = wanted
+                    found = self._searched(target, query, rows=rows, explored=wanted)
             except Refused as error:
                 if error.kind not in ("index_not_found_exception", "index_closed_exception"):
                     raise
                 self._sealed.discard(index)
                 continue
-            if found:
-                self._check_made(_name(found[0]["_index"]))
             return found
         raise IndexMissing(f"no finished index or alias {index}: run `ragkeep nightly` to build one")
 
@@ -229,9 +235,9 @@ class OpenSearchStore:
                 return
         yield self._version(index)
 
-    def _searched(self, target: str, query: Query, *, rows: bool) -> list[searching.Found]:
+    def _searched(self, target: str, query: Query, *, rows: bool, explored: int) -> list[searching.Found]:
         path = searching.path(target, rows=rows, shards=self._params.shards)
-        body = searching.body(query, rows=rows, shards=self._params.shards)
+        body = searching.body(query, rows=rows, shards=self._params.shards, explored=explored)
         try:
             answer = self._cluster.promptly(lambda: self._cluster.ask("POST", path, body), patience_s=_SEARCH_PATIENCE_S)
         except Refused as error:
@@ -241,17 +247,18 @@ class OpenSearchStore:
         found: list[searching.Found] = answer.get("hits", {}).get("hits", [])
         return found
 
-    def _check_made(self, index: str) -> None:
-        """Refuse to read an index of another analysis or mapping; asked once a version."""
+    def _check_made(self, index: str) -> int:
+        """Refuse to read an index of another analysis or mapping; asked once a version. Returns how much is explored."""
         if index in self._checked:
-            return
+            return self._checked[index]
         meta = self._metas(self._version(index)).get(index)
         if meta is not None and (meta["analysis"], meta["format"]) != (VERSION, FORMAT):
             raise StoreError(
                 f"index {index} was built with text analysis {meta['analysis']} and mapping {meta['format']}, "
                 f"this ragkeep has {VERSION} and {FORMAT}: run `ragkeep nightly` to build it anew"
             )
-        self._checked.add(index)
+        found = self._checked[index] = searching.explored((meta or {}).get("chunks", 0), self._params.shards)
+        return found
 
     # --- names and what is known of them ------------------------------------------------------
 

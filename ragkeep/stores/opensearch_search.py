@@ -9,6 +9,7 @@ is parsed.
 
 from __future__ import annotations
 
+import math
 from base64 import b64decode
 from collections import Counter
 from typing import Any
@@ -23,15 +24,22 @@ from ..types import Chunk, Hit, Legs, Query
 from .opensearch_index import words
 from .segment import unpack
 
-EXPLORED = 400
-"""How many neighbours the graph's search keeps on its way, at least: recall grows with it, whatever k is."""
+EXPLORED, EXPLORED_OF, MOST_EXPLORED = 400, 300, 10_000
+"""How many neighbours the graph's search keeps on its way: at least 400, one of 300 chunks of a shard, at most what the
+server takes. Recall grows with it, whatever k is, and falls as a graph grows: docs/adr/0005-opensearch.md."""
 MAX_WORDS = 1000
 """Different words of a question that count; the server refuses more than 1,024 clauses."""
+_OVERSAMPLED = 100  # as many times k the server explores at most
 _SORT = [{"_score": "desc"}, {"id": "asc"}]
 _FIRST = 1e6
 
 Found = dict[str, Any]
 """A hit as the server tells it."""
+
+
+def explored(chunks: int, shards: int) -> int:
+    """How many neighbours a search of a version explores in each shard."""
+    return min(max(EXPLORED, chunks // shards // EXPLORED_OF), MOST_EXPLORED)
 
 
 def path(target: str, *, rows: bool, shards: int) -> str:
@@ -41,9 +49,9 @@ def path(target: str, *, rows: bool, shards: int) -> str:
     return f"/{target}/_search?{options}{'&search_type=dfs_query_then_fetch' if shards > 1 else ''}"
 
 
-def body(query: Query, *, rows: bool, shards: int) -> bytes:
+def body(query: Query, *, rows: bool, shards: int, explored: int) -> bytes:
     """Write a search down as JSON."""
-    matching, size = _matching(query, shards)
+    matching, size = _matching(query, shards, explored)
     search = {
         "query": matching,
         "size": size,
@@ -55,15 +63,15 @@ def body(query: Query, *, rows: bool, shards: int) -> bytes:
     return orjson.dumps(search, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _matching(query: Query, shards: int) -> tuple[dict[str, Any], int]:
+def _matching(query: Query, shards: int, explored: int) -> tuple[dict[str, Any], int]:
     wall, worded = _wall(query), _worded(query)
     if wall is None or (query.mode == "keyword" and worded is None):
         return {"match_none": {}}, 1
     if query.mode == "keyword":
         return {"bool": {"filter": wall, "must": [worded]}}, query.k
     if query.mode == "vector":
-        return _near(query, wall, query.k), query.k
-    near = _near(query, wall, query.candidates)
+        return _near(query, wall, max(query.k, math.ceil(explored / _OVERSAMPLED)), explored), query.k
+    near = _near(query, wall, query.candidates, explored)
     first = {"constant_score": {"filter": near, "boost": _FIRST}}
     legs = [first] if worded is None else [first, worded]
     told = {"bool": {"boost": 0, "should": [_exact(query)]}}
@@ -87,10 +95,10 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def _near(query: Query, wall: list[dict[str, Any]], k: int) -> dict[str, Any]:
+def _near(query: Query, wall: list[dict[str, Any]], k: int, explored: int) -> dict[str, Any]:
     asked: dict[str, Any] = {"vector": _vector(query), "k": k, "filter": {"bool": {"filter": wall}}}
-    if k < EXPLORED:  # unlike a larger ef_search this matches k rows, the best of those, and not all of them
-        asked["rescore"] = {"oversample_factor": min(EXPLORED / k, 100)}
+    if k < explored:  # unlike a larger ef_search this matches k rows, the best of those, and not all of them
+        asked["rescore"] = {"oversample_factor": min(explored / k, _OVERSAMPLED)}
     return {"knn": {"vector": asked}}
 
 

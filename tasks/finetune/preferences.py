@@ -37,7 +37,10 @@ class _Given:
 
 
 def preferences(records: Iterable[Interaction], *, workspace: str | None = None) -> Iterator[dict[str, Any]]:
-    """Yield {prompt, chosen, rejected, kind, user, seqs}, in the order of the log; equal ones once."""
+    """Yield {prompt, chosen, rejected, kind, user, seqs, asked, worse}, in the order of the log; equal ones once.
+
+    `asked` is the record of the answer that was corrected or voted up, `worse` that of the rejected one.
+    """
     given: dict[str, _Given] = {}
     for record in records:
         if workspace is None or record.workspace == workspace:
@@ -78,7 +81,8 @@ def _corrected(given: dict[str, _Given]) -> Iterator[dict[str, Any]]:
     for about in given.values():
         for user, (seq, text) in about.corrections.items():
             if about.usable:
-                yield _row(about.question, text, about.text, "correction", user, (about.seq, seq))
+                row = _row(about.question, text, about.text, "correction", user, (about.seq, seq))
+                yield row | {"asked": about.seq, "worse": about.seq}
 
 
 def _voted(given: dict[str, _Given]) -> Iterator[dict[str, Any]]:
@@ -92,7 +96,8 @@ def _voted(given: dict[str, _Given]) -> Iterator[dict[str, Any]]:
         worse = [about for score, about in answers if score < 0]
         for good, bad in zip(better, worse, strict=False):  # each answer once
             user = next(iter(sorted(bad.votes)))
-            yield _row(good.question, good.text, bad.text, "votes", user, tuple(sorted((good.seq, bad.seq))))
+            row = _row(good.question, good.text, bad.text, "votes", user, tuple(sorted((good.seq, bad.seq))))
+            yield row | {"asked": good.seq, "worse": bad.seq}
 
 
 def _row(prompt: str, chosen: str, rejected: str, kind: str, user: str, seqs: tuple[int, ...]) -> dict[str, Any]:

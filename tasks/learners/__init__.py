@@ -8,6 +8,7 @@ promotes anything. The same lessons, base and seed give the same bytes on one CP
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +80,25 @@ class Learner(Protocol):
         Raises NothingToLearn, MissingExtra without torch, ModelError on a base it cannot train.
         """
         ...
+
+
+def usable(lessons: TrainingSet, who: str, *, least: int, most: int) -> list[Lesson]:
+    """Return lessons for training whose answers' texts are known, the newest `most` of them, in order.
+
+    No passage is taught by more than a hundredth of them (or ten): so much love for one is a campaign, and what is left
+    of it moves little. Raises NothingToLearn below `least`; `who` ("both towers need") begins the sentence.
+    """
+    found = [one for one in lessons.of("train") if any(g > 0 and c in lessons.texts for c, g in one.gains.items())]
+    found = found[-most:]
+    cap, counts, kept = max(10, len(found) // 100), Counter[str](), []
+    for one in reversed(found):
+        loved = [c for c, g in one.gains.items() if g > 0]
+        if all(counts[c] < cap for c in loved):
+            counts.update(loved)
+            kept.append(one)
+    if len(kept) < least:
+        raise NothingToLearn(f"{who} {least} lessons for training, there are {len(kept)}")
+    return kept[::-1]
 
 
 def learner(name: str) -> Learner:

@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..lessons import Lesson, TrainingSet
-from . import Base, Learned, NothingToLearn
+from . import Base, Learned, usable
 from .encoder import _WORDS, Tower, embed, load_tower, torch_on_one_thread
-from .query_tower import usable
 from .training import batches, contrast, false_negatives, train
 
 
@@ -54,9 +53,7 @@ def learn_by(
 ) -> Learned:
     """Train by a recipe."""
     began = time.process_time()
-    chosen = usable(lessons, recipe.most)
-    if len(chosen) < recipe.least:
-        raise NothingToLearn(f"both towers need {recipe.least} lessons for training, there are {len(chosen)}")
+    chosen = usable(lessons, "both towers need", least=recipe.least, most=recipe.most)
     torch_on_one_thread()
     tower = load_tower(base.model)
     problem = _Problem(recipe, tower, chosen, lessons, base, seed)
@@ -124,14 +121,6 @@ class _Problem:
         labels = torch.from_numpy(right.astype(np.float32))
         sure = self.sure[chosen]
         return contrast(scores, labels, torch.from_numpy(base), banned, anchor=self.recipe.anchor, sure=sure)
-
-    def whole(self, trained: Any) -> dict[str, Any]:
-        """Return the trained tensors in their full shapes: rows of words nobody used stay the base's."""
-        if _WORDS not in trained:
-            return dict(trained)
-        words = self.tower.weights[_WORDS].clone()
-        words[self.known] = trained[_WORDS]
-        return {**trained, _WORDS: words}
 
 
 def _best(lesson: Lesson, at: dict[str, int]) -> str | None:

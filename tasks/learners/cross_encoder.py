@@ -27,9 +27,8 @@ from ragkeep.rerankers.pairs import HEAD, MAX_TOKENS, QUESTION_TOKENS, pairs_rer
 from ragkeep.types import content_id
 
 from ..lessons import Lesson, TrainingSet
-from . import Base, Learned, NothingToLearn
+from . import Base, Learned, NothingToLearn, usable
 from .encoder import _WORDS, Tower, embed, load_tower, torch_on_one_thread
-from .query_tower import usable
 from .reranker import Shown, first_hits
 from .training import batches, train
 
@@ -64,9 +63,7 @@ def learn_by(
 ) -> Learned:
     """Train by a recipe."""
     began = time.process_time()
-    chosen = usable(lessons, recipe.most)
-    if len(chosen) < recipe.least:
-        raise NothingToLearn(f"the cross-encoder needs {recipe.least} lessons for training, there are {len(chosen)}")
+    chosen = usable(lessons, "the cross-encoder needs", least=recipe.least, most=recipe.most)
     torch_on_one_thread()
     shown, texts = first_hits(chosen, lessons, base, 2 * DEPTH)
     tuning = [one for one in chosen if int(content_id("mix", one.id)[:4], 16) < TUNED * 0x10000]
@@ -147,9 +144,3 @@ class _Problem:
         scores = SHARP * (made @ weights[HEAD]).view(len(chosen), -1)
         sure = self.sure[chosen]
         return -(torch.nn.functional.log_softmax(scores, dim=1)[:, 0] * sure).sum() / sure.sum()
-
-    def whole(self, trained: Any) -> dict[str, Any]:
-        """Return the trained tensors in their full shapes: rows of words nobody used stay the base's."""
-        words = self.tower.weights[_WORDS].clone()
-        words[self.known] = trained[_WORDS]
-        return {**trained, _WORDS: words}

@@ -7,9 +7,9 @@ model 1 (Brown et al. 1993, section 4.1) with a null word, as Berger and Laffert
 
 A workspace's words are learned from its own people and for them alone, and never from one account where it has more: one
 person's private name for something is nobody else's business. An entry stays only where the evidence is more than chance
-(log-likelihood ratio, Dunning 1993, section 4). Words that the
-passages use as often as the questions do are left alone: they work. It serves both legs, needs no model and no new index,
-and can be read: the card says of each entry how many questions speak for it.
+(log-likelihood ratio, Dunning 1993, section 4). Words that the passages use as often as the questions do are left alone:
+they work. It serves both legs, needs no model and no new index, and can be read: the card says of each entry how many
+questions speak for it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 from ragkeep.analysis import terms
 
 from ..lessons import Lesson, TrainingSet
-from . import Base, Learned, NothingToLearn
-from .query_tower import usable
+from . import Base, Learned, NothingToLearn, usable
 
 _WORD = re.compile(r"\w+")
 
@@ -77,15 +76,14 @@ def learn(
 ) -> Learned:
     """Find the words that stand for others. See `learners.Learner`; writes no files, takes seconds."""
     began, recipe = time.process_time(), Recipe()
-    chosen = usable(lessons, recipe.most)
+    chosen = usable(lessons, "a glossary needs", least=recipe.least, most=recipe.most)
+    held = {chunk: frozenset(terms(text)) for chunk, text in lessons.texts.items()}
     entries, words = list[Entry](), dict[str, dict[str, str]]()
     for workspace in sorted({lesson.workspace for lesson in chosen}):
         own = [lesson for lesson in chosen if lesson.workspace == workspace]
-        if len(own) >= recipe.least and (found := find(own, lessons.texts, recipe, tick)):
+        if len(own) >= recipe.least and (found := find(own, lessons.texts, held, recipe, tick)):
             entries += found
             words[workspace] = {one.word: one.means for one in found}
-    if len(chosen) < recipe.least:
-        raise NothingToLearn(f"a glossary needs {recipe.least} lessons for training, there are {len(chosen)}")
     if not entries:
         raise NothingToLearn("no word of the questions stands for another one of the documents")
     card = {
@@ -97,10 +95,10 @@ def learn(
 
 
 def find(
-    lessons: Sequence[Lesson], texts: Mapping[str, str], recipe: Recipe, tick: Callable[[int, int], None]
-) -> list[Entry]:
-    """Return the entries that lessons of one workspace speak for, the strongest first."""
-    held = {chunk: frozenset(terms(text)) for chunk, text in texts.items()}
+    lessons: Sequence[Lesson], texts: Mapping[str, str], held: Mapping[str, frozenset[str]], recipe: Recipe,
+    tick: Callable[[int, int], None],
+) -> list[Entry]:  # fmt: skip
+    """Return the entries that lessons of one workspace speak for, the strongest first; `held` has the texts' terms."""
     spread = Counter(term for has in held.values() for term in has)
     asked = [frozenset(terms(lesson.question)) for lesson in lessons]
     rows = [(n, chunk) for n, one in enumerate(lessons) for chunk in sorted(one.gains) if _counts(one, chunk, held)]
@@ -121,9 +119,10 @@ def find(
         among, with_it = count[word], int(table.found[pair])
         strength = _evidence(with_it, among, spread[means] / len(held))
         explained = expected[pair] >= max(2.0, recipe.share * among) and table.passages[pair] > 1
+        if not (explained and strength >= recipe.strength and word in spelled and means in meant):
+            continue
         speak = {name for n, chunk in rows if word in asked[n] and means in held[chunk] for name in lessons[n].accounts}
-        sure = explained and strength >= recipe.strength and len(speak) >= enough
-        if sure and word in spelled and means in meant:
+        if len(speak) >= enough:
             entry = Entry(lessons[0].workspace, spelled[word], meant[means], among, with_it, round(strength, 1))
             found.append(entry)
     return sorted(found, key=lambda one: (-one.strength, one.word))[: recipe.words]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 from ragkeep.types import Vectors
 
 from ..lessons import Lesson, TrainingSet
-from . import Base, Learned, NothingToLearn
+from . import Base, Learned, usable
 from .encoder import _WORDS, Tower, embed, load_tower, torch_on_one_thread
 from .training import batches, contrast, false_negatives, train
 
@@ -59,9 +58,7 @@ def learn_by(
 ) -> Learned:
     """Train by a recipe."""
     began = time.process_time()
-    chosen = usable(lessons, recipe.most)
-    if len(chosen) < recipe.least:
-        raise NothingToLearn(f"the query tower needs {recipe.least} lessons for training, there are {len(chosen)}")
+    chosen = usable(lessons, "the query tower needs", least=recipe.least, most=recipe.most)
     torch_on_one_thread()
     tower = load_tower(base.model)
     ids = sorted(lessons.texts)
@@ -71,23 +68,6 @@ def learn_by(
         "query-tower", problem, lessons, base, out, count=len(chosen), seed=seed, began=began, tick=tick
     )
     return Learned("query-tower", folder, sha, embed={"query_model": "{folder}"}, card=card)
-
-
-def usable(lessons: TrainingSet, most: int) -> list[Lesson]:
-    """Return lessons for training whose answers' texts are known, the newest `most` of them, in order.
-
-    No passage is taught by more than a hundredth of them (or ten): so much love for one is a campaign, and what is left
-    of it moves little.
-    """
-    found = [one for one in lessons.of("train") if any(g > 0 and c in lessons.texts for c, g in one.gains.items())]
-    found = found[-most:]
-    cap, counts, kept = max(10, len(found) // 100), Counter[str](), []
-    for one in reversed(found):
-        loved = [c for c, g in one.gains.items() if g > 0]
-        if all(counts[c] < cap for c in loved):
-            counts.update(loved)
-            kept.append(one)
-    return kept[::-1]
 
 
 class _Problem:
@@ -142,12 +122,6 @@ class _Problem:
         )
         moved = 1 - (steady * self.piece_goal[list(span)]).sum(dim=1).mean()
         return value + self.recipe.steady * moved
-
-    def whole(self, trained: Any) -> dict[str, Any]:
-        """Return the trained tensors in their full shapes: rows of words nobody used stay the base's."""
-        words = self.tower.weights[_WORDS].clone()
-        words[self.known] = trained[_WORDS]
-        return {**trained, _WORDS: words}
 
 
 def _trains(name: str) -> bool:

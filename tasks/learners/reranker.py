@@ -29,8 +29,7 @@ from ragkeep.rerankers.features import NAMES, TERMS, features
 from ragkeep.types import Fusion
 
 from ..lessons import Lesson, TrainingSet
-from . import Base, Learned, NothingToLearn
-from .query_tower import usable
+from . import Base, Learned, NothingToLearn, usable
 
 LEAST, MOST, DEPTH = 50, 2000, 20
 _RIDGE, _STEPS = 1e-3, 60
@@ -39,9 +38,7 @@ _RIDGE, _STEPS = 1e-3, 60
 def learn(lessons: TrainingSet, base: Base, out: Path, *, seed: int, tick: Callable[[int, int], None]) -> Learned:
     """Learn a features reranker into `out/model`. See `learners.Learner`."""
     began = time.process_time()
-    chosen = usable(lessons, MOST)
-    if len(chosen) < LEAST:
-        raise NothingToLearn(f"the reranker needs {LEAST} lessons for training, there are {len(chosen)}")
+    chosen = usable(lessons, "the reranker needs", least=LEAST, most=MOST)
     shown, texts = first_hits(chosen, lessons, base, DEPTH)
     rarity = _rarity(lessons.texts)
     differences: list[NDArray[np.float32]] = []

@@ -3,7 +3,7 @@
 A rule never invents: every word of a question stands in its passage, apart from the question words. Such questions are
 easier than people's (they share the passage's words), so they are worth something to a vector leg that does not know a
 collection's words yet, and nothing to the choice of the fusion weight, which they would bend towards BM25: lessons made
-here are for training only, and weigh less than a user's.
+here are for training only, and weigh no more than one click.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ragkeep.types import content_id
 from ..lessons import Lesson
 
 GAIN = 0.5
-"""How sure a made-up question's answer is, where one user's click is 1."""
+"""How sure a made-up question's answer is: as sure as one user's click makes it (tasks/claims.py)."""
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _IS = re.compile(
     r"^(?P<what>(?:The |An? )?[A-Z][\w'-]*(?:[ -][\w'-]+){0,4}?) (?P<verb>is|are|was|were|means|refers to) (?P<rest>.+)$"

@@ -22,7 +22,7 @@ from ragkeep.types import Vectors, content_id
 
 from ..lessons import TrainingSet
 from . import Base
-from .encoder import Tower, save_tower, torch_on_one_thread
+from .encoder import _WORDS, Tower, save_tower, torch_on_one_thread
 
 CHECKPOINT_S = 45.0
 """Seconds between checkpoints: one of 90 million numbers takes about one to write."""
@@ -124,19 +124,19 @@ def fit(
 
 
 class Problem(Protocol):
-    """What a tower is trained on: the tensors to begin with, the loss of each batch, and how the rest is filled in."""
+    """What a tower is trained on: the tensors to begin with, and the loss of each batch.
+
+    Of the table of words `start` has the rows `known` alone, if any.
+    """
 
     recipe: Any
     tower: Tower
     batches: list[list[int]]
+    known: list[int]
     start: dict[str, Any]
 
     def loss(self, step: int, weights: Any) -> Any:
         """See `fit`."""
-        ...
-
-    def whole(self, trained: Any) -> dict[str, Any]:
-        """Return the trained tensors in their full shapes."""
         ...
 
 
@@ -161,7 +161,11 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     steps = len(problem.batches)
     trained, losses = fit(problem.start, problem.loss, steps=steps, rate=recipe.rate, out=out, key=key, tick=tick)
-    tower.weights |= problem.whole(trained)
+    if _WORDS in trained:  # rows of words nobody used stay the base's
+        words = tower.weights[_WORDS].clone()
+        words[problem.known] = trained[_WORDS]
+        trained[_WORDS] = words
+    tower.weights |= trained
     save_tower(tower, out / "model")
     forget(out)
     card = {

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ragkeep.prompts import RULES
 from tests.e2e.projects import Project, make_project
+from tests.finetune import tiny
 from tests.tasks.test_learn import JARGON, WORK
 
 pytestmark = [
@@ -67,6 +69,7 @@ def test_a_log_that_is_empty_teaches_nothing_and_says_so(project: Project) -> No
     ran = project.run("learn").json
     assert (ran["verdict"], ran["published"], ran["release"]) == ("nothing to learn", False, "1")
     assert "too few lessons" in ran["reasons"][0]
+    assert [(one["learner"], one["skipped"]) for one in ran["tried"]] == [("generator", True)]
 
 
 def test_what_people_did_becomes_a_release_and_a_step_back_returns(project: Project) -> None:
@@ -85,3 +88,24 @@ def test_what_people_did_becomes_a_release_and_a_step_back_returns(project: Proj
     back = project.run("models", "rollback").json
     assert back == {"champion": "1", "models": []}
     assert project.run("models", "promote", "query-tower/1").json["champion"] == "2"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="tuning a generator needs the extra train")
+def test_a_generator_that_does_not_answer_better_is_refused_with_its_figures(project: Project) -> None:
+    """A model of random weights, tuned on what the simulated people corrected: it ends as it must, by the whole way."""
+    texts = [f"{work.title()}: {WORKS[work].format(thing)}" for thing, work in product(JARGON, WORKS)]
+    base = tiny.make(project.root.parent / "base", texts=(tiny.MANUAL, RULES, *texts))
+    train = {"steps": 2, "batch": 2, "max_tokens": 1024}
+    recipe = {"model": str(base), "lora": {"r": 8, "alpha": 16}, "train": train, "measure": {"rows": 20}}
+    (project.root / "finetune.yaml").write_text(json.dumps(recipe))
+    learn = {"generator": "finetune.yaml", "min_lessons": 5, "ladder": []}
+    project.params(learn=learn, answer={"max_tokens": 24})
+    project.run("nightly")
+    ran = project.run("learn").json
+    (tried,) = ran["tried"]
+    assert (tried["learner"], tried["kept"], tried["skipped"]) == ("generator", False, False)
+    assert (ran["verdict"], ran["published"]) == ("no gain", False)
+    assert ran["reasons"][-1].startswith("generator: answers: rouge_l")
+    assert ran["answers"]["overall"]["rouge_l"]["n"] == 20
+    assert tried["card"]["rows"] >= 5
+    assert "Answers, on questions nobody trained on" in Path(ran["report"]).read_text()

@@ -120,3 +120,17 @@ def test_what_is_promoted_breaks_no_rule(overall: float, unseen: float, guard: f
 
 def paired(delta: float) -> Paired:
     return Paired(base=0.5, new=0.5 + delta, delta=delta, ci=(delta - 0.01, delta + 0.01), p=0.01, n=100)
+
+
+def test_among_what_was_shown_only_the_order_counts() -> None:
+    lessons = [replace(one, shown=("c00", "c01")) for one in held_out(40)]
+    before = found_at(2, lessons)  # c01, c00, c02, ...
+    after = found_at(1, lessons)  # c00, c01, ... but behind six that nobody saw
+    for one in lessons:
+        found = after[one.id]
+        unseen = np.where(np.arange(12) > 5, 1.0, found.vector).astype(np.float32)
+        after[one.id] = replace(found, vector=unseen)
+    naive = compare(before, after, lessons, rules=FEW).overall["ndcg_at_10"]
+    among = compare(before, after, lessons, rules=FEW, shown_only=True).overall["ndcg_at_10"]
+    assert naive.delta < 0 < among.delta
+    assert (among.base, among.new) == (pytest.approx(0.6309, abs=1e-4), 1.0)

@@ -32,15 +32,17 @@ from ragkeep.models import sha256
 from ragkeep.releases import champion, pointer, read_release
 from ragkeep.stores import memory, open_store
 from ragkeep.tables import iter_chunks, read_table
+from ragkeep.trials import Side, Trial
 from ragkeep.types import Answer, EmbeddedBatch, IndexVersion, content_id, ids_digest
-from tasks import scan
+from tasks import generator, scan
 from tasks.lessons import Lesson, write_set
 from tasks.shards import iter_shards
+from tests.interaction_cases import a_click, an_answer
 from tests.learners.tiny_encoder import TEXTS, encoder
 from tests.tasks.nights import put_chunks, put_documents
 
 ROOT = Path(__file__).parents[2]
-WALKED = ("scan", "evaluate", "trainset", "learn")
+WALKED = ("scan", "evaluate", "trainset", "learn", "generator")
 GAIN = {"base": 0.5, "new": 0.6, "delta": 0.1, "ci": [0.05, 0.15], "n": 100}
 Did = Callable[[Paths, Params], object]
 
@@ -114,17 +116,20 @@ def found(paths: Paths) -> list[Part]:
     ]
 
 
-def ladder(paths: Paths, params: Params) -> None:
-    """What tasks/learn.py would say: both parts gain, once."""
-    parts = [] if tonight(paths.data) else found(paths)
-    gain = {"overall": {"ndcg_at_10": GAIN}, "slices": {}, "weights": {"base": 0.5, "new": 0.6}} if parts else None
+def ladder(paths: Paths, params: Params, *, proven: bool = True) -> None:
+    """What tasks/learn.py would say: both parts gain, once; or, where it is not proven, that one may hope so."""
+    made = [] if tonight(paths.data) else found(paths)
+    parts, hope = (made, []) if proven else ([], made)
+    gain = {"overall": {"ndcg_at_10": GAIN}, "slices": {}, "weights": {"base": 0.5, "new": 0.6}} if made else None
     names = ("query-tower", "fusion")
     tried: list[dict[str, Any]] = [
-        {"learner": n, "kept": bool(parts), "reasons": [], "gain": gain, "card": {}} for n in names
+        {"learner": n, "kept": bool(parts), "reasons": [], "gain": gain, "card": {}, "hope": gain if hope else None}
+        for n in names
     ]
     write_json(paths.data / "learned.json", {
         "trainset": content_id("lessons"), "lessons": {"train": 2, "select": 0, "report": 0},
-        "simulated": False, "synthetic": 0, "tried": tried, "parts": rows_of(parts), "gain": gain,
+        "simulated": False, "synthetic": 0, "tried": tried, "parts": rows_of(parts), "hope": rows_of(hope),
+        "gain": gain if proven else None,
         "reasons": [] if parts else ["nothing gained"],
     })  # fmt: skip
 
@@ -139,11 +144,31 @@ def measured(paths: Paths, params: Params, score: float = 0.5) -> None:
     write_report(paths.data / "evaluation", {"index": {"name": "docs-1"}, "metrics": means}, rows)
 
 
+def hopeful(paths: Paths, params: Params) -> None:
+    """What tasks/learn.py would say of what only people can judge."""
+    ladder(paths, params, proven=False)
+
+
+def opened(paths: Paths, trial: Trial, side: Side, answers: int = 40) -> None:
+    """Have ten people open one source of each of some mixed answers: always that side's."""
+    teams: list[Side] = ["challenger", "champion"]
+    part = {"id": trial.id, "mode": "interleave", "challenger": str(trial.number), "index": "docs-1", "teams": teams}
+    uris = ("a.md", "b.md")
+    with InteractionLog(paths.interactions) as log:
+        for n in range(answers):
+            user = f"user-{n % 10}"
+            log.append(an_answer(f"mixed-{n}", uris=uris, user=user, trial=part))
+            click, uri = a_click(f"mixed-{n}", user=user), uris[teams.index(side)]
+            log.append(replace(click, payload={"rank": teams.index(side) + 1, "chunk": f"c-{uri}", "uri": uri}))
+
+
 class Stages:
     """In place of DVC: runs a stage when what it reads, or has left, is not what it was."""
 
     def __init__(self, **instead: Did) -> None:
-        self.did: dict[str, Did] = {"scan": scan.run, "evaluate": measured, "learn": ladder, **instead}
+        self.did: dict[str, Did] = {
+            "scan": scan.run, "evaluate": measured, "learn": ladder, "generator": generator.run, **instead,
+        }  # fmt: skip
         self.graph = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
     def reproduce(self, root: Path, state: Path, stage: str, *, force: bool = False) -> bool:
@@ -241,6 +266,7 @@ def broken(paths: Paths) -> list[str]:
         part = Part(**{k: v for k, v in row.items() if k not in ("at", "simulated")})
         if part.sha256:
             verify_part(part, paths.cache)
+        if part.embed:
             embed = replace(load_params(paths.params).embed, query_model=f"{MODELS}/{part.folder}")
             said += (
                 [] if load_embedder(embed, paths.cache).embed(["why"], role="query").shape == (1, 32) else ["no vector"]

@@ -38,6 +38,10 @@ def test_the_nights_stages_come_in_an_order_that_respects_their_needs() -> None:
     assert order.index("chunk") < order.index("embed") < order.index("index")
 
 
+def test_a_generator_is_tuned_after_the_ladder() -> None:
+    assert stages(ROOT, "generator")[-2:] == ["learn", "generator"]
+
+
 def test_an_unchanged_stage_is_not_run_again(project: Path) -> None:
     ran = [[reproduce(project, project / "state", s) for s in stages(project, "b")] for _ in range(2)]
     assert ran == [[True, True], [False, False]]

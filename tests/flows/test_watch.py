@@ -17,10 +17,9 @@ from ragkeep.config import AlertParams, Params, Paths
 from ragkeep.doctor import _embedder
 from ragkeep.errors import EmbedderMoved, RagkeepError, ValidationFailed
 from ragkeep.releases import NOT_UP, append_history
-from ragkeep.watched import firing, looks
+from ragkeep.watched import PARTS, firing, looks
 from tasks import monitor
-from tests.tasks.live import HASHED, PUMPS, publish, sentences
-from tests.tasks.test_monitor import move_embedder
+from tests.tasks.live import HASHED, PUMPS, move_embedder, publish, sentences
 
 RESULT: dict[str, Any] = {
     "release": "1", "published": True, "verdict": "pass", "reasons": [], "scores": {},
@@ -30,9 +29,7 @@ RESULT: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("live")
-    publish(root, sentences(PUMPS, 20))
-    return root
+    return publish(tmp_path_factory.mktemp("live"), sentences(PUMPS, 20)).root
 
 
 @pytest.fixture
@@ -143,7 +140,7 @@ def test_every_part_that_can_raise_an_alarm_has_words_for_it(paths: Paths) -> No
         "documents": {"reasons": ["another mix of source"], "against": "3"},
         "feedback": {"before": "3", "difference": {"down": [0.05, 0.01, 0.09]}},
     }
-    assert set(parts) == set(monitor.CHECKED)
+    assert set(parts) == set(PARTS)
     found = {name: part | {"alarm": True} for name, part in parts.items()}
     troubles = watch._troubles(found)
     assert all(one and one.summary and one.action for one in troubles.values())

@@ -5,8 +5,7 @@ from typing import Any
 import httpx
 
 from ragkeep.files import append_row, write_json
-from ragkeep.serving.observe import PARTS
-from tasks.monitor import CHECKED
+from ragkeep.watched import PARTS
 from tests.serving.conftest import Served
 from tests.serving.test_observe import metrics
 
@@ -52,7 +51,3 @@ def test_figures_and_alarms_are_metrics(served: Served) -> None:
     assert [found[f'ragkeep_monitor_alarm{{part="{part}"}}'] for part in PARTS] == [0, 0, 1, 0, 0]
     (served.paths.monitor / "last.json").write_text("{")
     assert served.client().get("/metrics").status_code == 200
-
-
-def test_the_server_names_the_parts_a_look_has() -> None:
-    assert PARTS == CHECKED

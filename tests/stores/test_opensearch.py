@@ -1,9 +1,11 @@
 """The OpenSearch store against a real server: what the contract does not ask of every store."""
 
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -11,9 +13,10 @@ import pytest
 
 from ragkeep.config import load_params
 from ragkeep.errors import ConfigError, IndexMissing, StoreError
-from ragkeep.stores import opensearch
+from ragkeep.stores import opensearch, opensearch_search
 from ragkeep.stores.memory import MemoryStore
 from ragkeep.stores.opensearch import OpenSearchStore
+from ragkeep.stores.opensearch_search import explored
 from ragkeep.stores.segment import pack, row_digest
 from ragkeep.types import Chunk, EmbeddedBatch, Fusion, IndexVersion, Query, content_id, ids_digest
 from tests.stores.building import DIM, build, chunk_batch
@@ -265,3 +268,27 @@ def test_a_password_is_in_no_repr_and_no_log(monkeypatch: pytest.MonkeyPatch, ca
         with pytest.raises(IndexMissing) as error:
             store.search("docs-2", Query("x", mode="keyword"))
     assert password not in shown + caplog.text + str(error.value)
+
+
+def test_the_larger_a_version_the_more_neighbours_a_search_explores(
+    store: OpenSearchStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [explored(chunks, shards) for chunks, shards in ((0, 1), (300_000, 1), (300_000, 4), (10**9, 1))] == [
+        400, 1000, 400, 10_000
+    ]  # fmt: skip
+    monkeypatch.setattr(opensearch_search, "EXPLORED", 1)
+    monkeypatch.setattr(opensearch_search, "EXPLORED_OF", 2)
+    build(store, "docs-1", batch := texts_batch(random_texts(40, words=20)))
+    asked, ask = list[float](), store._cluster.ask
+
+    def noted(method: str, path: str, body: Any = None, **options: Any) -> Any:
+        if "-index.docs-1/_search" in path:
+            near = json.loads(body)["query"]["knn"]["vector"]
+            asked.append(near["k"] * near.get("rescore", {}).get("oversample_factor", 1))
+        return ask(method, path, body, **options)
+
+    monkeypatch.setattr(store._cluster, "ask", noted)
+    for _ in range(2):
+        hits = store.search("docs-1", Query("", vector=batch.vectors[7], k=3, mode="vector"))
+        assert hits[0].chunk.id == batch.chunks[7].id
+    assert asked == [3, 20, 20]  # the first search learns how many chunks there are

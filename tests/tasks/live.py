@@ -1,16 +1,21 @@
 """A live release over a few hundred one-line documents, and a sealed log of what was asked of it, made in a moment."""
 
+import io
 import random
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+
+from ragkeep import canary
 from ragkeep.config import EmbedParams, Params, Paths
 from ragkeep.files import read_json
 from ragkeep.interactions.records import encode_record
 from ragkeep.interactions.segments import ActiveSegment, answer_key, last_seq, sealed_paths
 from ragkeep.releases import append_history, point, pointer, save_release
+from ragkeep.testing import HashEmbedder
 from ragkeep.types import Fusion, IndexVersion, Interaction, Release, content_id
 from tasks import embed, index
 from tests.interaction_cases import an_answer
@@ -49,6 +54,16 @@ def moved(paths: Paths, before: int | None, to: int) -> None:
     """Let the history say that a release took the place of another."""
     event = {"id": f"{before}-publish-{to}", "at": "2026-11-21T02:00:00Z", "action": "publish", "who": "night"}
     append_history(paths, event | {"from": before, "to": to, "reason": "pass"})
+
+
+def move_embedder(paths: Paths, distance: float) -> None:
+    """Let what is kept of the embedder be of another one."""
+    path = canary.kept_at(HashEmbedder(), paths.monitor)
+    with np.load(io.BytesIO(path.read_bytes())) as kept:
+        found = dict(kept)
+    aside = np.roll(found["query"], 1, axis=1)
+    found["query"] = (1 - distance) * found["query"] + np.sqrt(1 - (1 - distance) ** 2) * aside
+    np.savez(path, **found)
 
 
 def log(paths: Paths, records: Iterable[Interaction]) -> None:

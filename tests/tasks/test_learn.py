@@ -1,6 +1,5 @@
 """The ladder on a small real night: a company calls its machines by names that no model ever read."""
 
-import json
 import shutil
 from dataclasses import replace
 from itertools import product
@@ -15,13 +14,9 @@ from ragkeep.errors import ConfigError
 from ragkeep.files import append_row, write_json
 from ragkeep.learned import INPUT, Part, parts_of, rows_of
 from ragkeep.stores import open_store
-from ragkeep.tables import chunks_table
-from ragkeep.types import Chunk, content_id
-from tasks.embed import run as embed
-from tasks.index import run as index
-from tasks.learn import run
-from tasks.lessons import Lesson, Split, write_set
-from tasks.shards import write_shard
+from ragkeep.types import Chunk, Query, content_id
+from tasks.lessons import Lesson, Split
+from tests.tasks.ladder import FUSION, night, taught
 
 pytest.importorskip("torch", reason="learning a model needs the extra torch")
 
@@ -42,9 +37,6 @@ PARAMS = Params(
     sources=(SourceParams("docs", "docs"),), embed=EmbedParams(precision="fp32"),
     index=IndexParams(backend="memory"), learn=LearnParams(ladder=("fusion", "query-tower"), min_measured=20),
 )  # fmt: skip
-
-
-FUSION = {"method": "convex", "weight": 0.6}
 
 
 def chunk(thing: str, work: str) -> Chunk:
@@ -73,26 +65,13 @@ def tonight(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     """A project whose night has been: chunks, vectors, an index."""
     paths = Paths(tmp_path_factory.mktemp("tonight"))
     paths.params.write_text("sources: [{name: docs, path: docs}]\nembed: {precision: fp32}\n")
-    write_shard(paths.data / "chunks", 0, chunks_table(CHUNKS), "k")
-    embed(paths, PARAMS)
-    index(paths, PARAMS)
-    write_json(paths.data / "evaluation" / "fusion.json", FUSION)
-    write_json(paths.data / INPUT, [])
-    return paths
-
-
-def taught(paths: Paths, made: list[Lesson], params: Params = PARAMS) -> dict[str, Any]:
-    texts = {c.id: c.embed_text for c in CHUNKS}
-    write_set(paths.data / "trainset", made, texts, {"sha": content_id(repr(made)), "simulated": True})
-    run(paths, params)
-    found: dict[str, Any] = json.loads((paths.data / "learned.json").read_text())
-    return found
+    return night(paths, CHUNKS, PARAMS)
 
 
 @pytest.fixture(scope="module")
 def found(tonight: Paths) -> dict[str, Any]:
     """What was learned from good lessons; its files are kept aside from those of later runs."""
-    found = taught(tonight, lessons())
+    found = taught(tonight, lessons(), PARAMS)
     shutil.copytree(tonight.root / "models" / "learned", tonight.root / "kept")
     return found
 
@@ -124,6 +103,38 @@ def test_a_glossary_that_gained_is_what_the_next_rung_builds_on(tonight: Paths) 
     assert '<th scope="row">zorbl</th><td>pump</td>' in page
 
 
+def only_what_was_shown(paths: Paths) -> list[Lesson]:
+    """Lessons for training that are right; people who were held out took what was shown first, whatever it was.
+
+    A few saw two sources of which one is about their machine, and took that.
+    """
+    store, embedder = open_store(PARAMS.index, paths), load_embedder(PARAMS.embed, paths.cache)
+    (version,) = store.versions(PARAMS.index.alias)
+    made = [one for one in lessons() if one.split == "train"]
+    for n, one in enumerate(one for one in lessons() if one.split != "train"):
+        vector = embedder.embed([one.question], role="query")[0]
+        hit = store.search(version.name, Query(one.question, vector=vector, k=1))[0].chunk.id
+        thing, work = list(product(JARGON, WORK))[n % 40]
+        if n % 4 == 0:
+            other = next(name for name in JARGON if name != thing)
+            own, strange = (chunk(name, next(w for w in WORK if w != work)).id for name in (thing, other))
+            made.append(replace(one, gains={own: 1.0}, shown=(own, strange)))
+        else:
+            made.append(replace(one, gains={hit: 1.0}, shown=(hit,)))
+    return made
+
+
+def test_what_puts_in_order_what_was_shown_may_hope_though_it_is_not_proven(tonight: Paths) -> None:
+    words = replace(PARAMS, learn=replace(PARAMS.learn, ladder=("glossary",)))
+    found = taught(tonight, only_what_was_shown(tonight), words)
+    (tried,) = found["tried"]
+    assert (tried["kept"], found["parts"]) == (False, [])
+    assert tried["gain"]["overall"]["ndcg_at_10"]["delta"] < 0 < tried["hope"]["overall"]["ndcg_at_10"]["delta"]
+    assert "only people can judge what it finds besides" in tried["reasons"][-1]
+    (part,) = parts_of(found["hope"])
+    assert part.retrieve["words"]["default"]["zorbl"] == "pump"
+
+
 def test_its_page_says_what_and_that_it_was_simulated(found: dict[str, Any]) -> None:
     page = render_learned(found, {"verdict": "promoted", "reasons": ["a < b"]}, title="t", at="2026-01-01T00:00")
     assert "Simulated" in page
@@ -145,17 +156,17 @@ def test_what_was_learned_embeds_questions_only(tonight: Paths, found: dict[str,
 
 
 def test_the_same_lessons_make_the_same_model(tonight: Paths, found: dict[str, Any]) -> None:
-    assert tower(taught(tonight, lessons())).sha256 == tower(found).sha256
+    assert tower(taught(tonight, lessons(), PARAMS)).sha256 == tower(found).sha256
 
 
 def test_labels_that_mean_nothing_are_not_promoted(tonight: Paths) -> None:
-    found = taught(tonight, lessons(wrong=True))
+    found = taught(tonight, lessons(wrong=True), PARAMS)
     assert found["parts"] == []
     assert found["reasons"]
 
 
 def test_a_log_that_is_too_short_is_said_so(tonight: Paths) -> None:
-    found = taught(tonight, [])
+    found = taught(tonight, [], PARAMS)
     assert (found["parts"], found["tried"]) == ([], [])
     (reason,) = found["reasons"]
     assert reason.startswith("there are too few lessons to learn from and to measure with: 0 are held out for the report")
@@ -176,7 +187,7 @@ def test_made_up_questions_fill_up_what_a_tower_learns_from_and_judge_nothing(to
 def test_parts_already_live_are_what_is_built_upon(tonight: Paths, found: dict[str, Any]) -> None:
     live = replace(tower(found), embed={"query_model": str(tonight.root / "kept" / tower(found).folder)}, sha256="")
     write_json(tonight.data / INPUT, rows_of([live]))
-    again = taught(tonight, lessons())
+    again = taught(tonight, lessons(), PARAMS)
     write_json(tonight.data / INPUT, [])
     first, second = (run["tried"][0]["gain"]["overall"]["ndcg_at_10"]["base"] for run in (found, again))
     assert second > first + 0.05
@@ -233,7 +244,7 @@ def test_each_candidate_that_the_report_judged_makes_the_next_one_prove_more(
     history = tonight.models / "history.jsonl"
     for published in (True, False, False):
         append_row(history, {"gain": gain, "published": published})
-    again = taught(tonight, lessons())
+    again = taught(tonight, lessons(), PARAMS)
     history.unlink()
     assert "these lessons judged 2 candidates before: the interval is at 98.3%" in again["reasons"]
     low, first = (run["gain"]["overall"]["ndcg_at_10"]["ci"][0] for run in (again, found))

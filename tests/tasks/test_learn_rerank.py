@@ -1,6 +1,5 @@
 """A second look as a rung of the ladder: words in the right order, which neither leg of the search can tell apart."""
 
-import json
 from dataclasses import asdict, replace
 from itertools import permutations
 from pathlib import Path
@@ -24,13 +23,9 @@ from ragkeep.files import read_json, write_json
 from ragkeep.learned import INPUT, Part, apply, parts_of, placed, rows_of
 from ragkeep.releases import point, save_release
 from ragkeep.serving.explain import explain_answer
-from ragkeep.tables import chunks_table
 from ragkeep.types import Chunk, Fusion, IndexVersion, Interaction, Release, content_id
-from tasks.embed import run as embed
-from tasks.index import run as index
-from tasks.learn import run
-from tasks.lessons import Lesson, Split, write_set
-from tasks.shards import write_shard
+from tasks.lessons import Lesson, Split
+from tests.tasks.ladder import night, taught
 from tests.tasks.nights import project
 
 WORDS = ["pump", "valve", "motor", "cable", "filter", "sensor", "boiler", "hinge", "switch", "tank"]
@@ -60,25 +55,12 @@ def tonight(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     """A project whose night has been; the lessons name only the answers' texts."""
     paths = project(tmp_path_factory.mktemp("tonight"))
     paths.params.write_text("sources: [{name: docs, path: docs}]\nembed: {backend: hash}\n")
-    write_shard(paths.data / "chunks", 0, chunks_table(CHUNKS), "k")
-    embed(paths, PARAMS)
-    index(paths, PARAMS)
-    write_json(paths.data / "evaluation" / "fusion.json", {"method": "convex", "weight": 0.6})
-    write_json(paths.data / INPUT, [])
-    return paths
-
-
-def taught(paths: Paths, params: Params = PARAMS, made: list[Lesson] = LESSONS) -> dict[str, Any]:
-    texts = {c.id: c.embed_text for c in CHUNKS}
-    write_set(paths.data / "trainset", made, texts, {"sha": content_id(repr(made)), "simulated": True})
-    run(paths, params)
-    found: dict[str, Any] = json.loads((paths.data / "learned.json").read_text())
-    return found
+    return night(paths, CHUNKS, PARAMS)
 
 
 @pytest.fixture(scope="module")
 def found(tonight: Paths) -> dict[str, Any]:
-    return taught(tonight)
+    return taught(tonight, LESSONS, PARAMS)
 
 
 def kept(paths: Paths, found: dict[str, Any]) -> Part:
@@ -144,7 +126,7 @@ def test_changed_weights_are_refused(tonight: Paths, found: dict[str, Any]) -> N
 
 
 def test_one_that_takes_too_long_is_not_kept(tonight: Paths) -> None:
-    slow = taught(tonight, replace(PARAMS, learn=replace(PARAMS.learn, rerank_ms=1e-9)))
+    slow = taught(tonight, LESSONS, replace(PARAMS, learn=replace(PARAMS.learn, rerank_ms=1e-9)))
     assert slow["parts"] == []
     assert "the second look costs" in slow["tried"][0]["reasons"][0]
 
@@ -154,7 +136,7 @@ def test_one_a_person_chose_stays_and_both_sides_are_measured_with_it(tonight: P
     tonight.params.write_text(before + "retrieve: {rerank: {backend: overlap, top: 0, margin: 1.0}}\n")
     chosen = RetrieveParams(rerank=RerankParams(backend="overlap", top=0, margin=1.0))
     params = replace(PARAMS, retrieve=chosen, learn=replace(PARAMS.learn, ladder=("fusion", "reranker")))
-    fusion, second = taught(tonight, params)["tried"]
+    fusion, second = taught(tonight, LESSONS, params)["tried"]
     tonight.params.write_text(before)
     assert second["reasons"] == ["params.yaml sets retrieve.rerank, and what is written there wins"]
     gain = fusion["gain"]["overall"]["ndcg_at_10"]
@@ -164,7 +146,7 @@ def test_one_a_person_chose_stays_and_both_sides_are_measured_with_it(tonight: P
 def test_a_live_one_must_be_beaten_to_be_replaced(tonight: Paths, found: dict[str, Any]) -> None:
     live = replace(kept(tonight, found), trainset="of other lessons")
     write_json(tonight.data / INPUT, rows_of([live]))
-    again = taught(tonight)
+    again = taught(tonight, LESSONS, PARAMS)
     write_json(tonight.data / INPUT, [])
     assert (again["parts"], again["tried"][0]["kept"]) == ([], False)
     assert again["tried"][0]["gain"]["overall"]["ndcg_at_10"]["delta"] == pytest.approx(0)
@@ -172,7 +154,7 @@ def test_a_live_one_must_be_beaten_to_be_replaced(tonight: Paths, found: dict[st
 
 def test_made_up_questions_do_not_teach_it(tonight: Paths, found: dict[str, Any]) -> None:
     made_up = [replace(one, id=f"s{one.id}", synthetic=True) for one in LESSONS if one.split == "train"]
-    again = taught(tonight, made=[*LESSONS, *made_up])
+    again = taught(tonight, [*LESSONS, *made_up], PARAMS)
     assert again["synthetic"] == 180
     assert again["tried"][0]["card"]["lessons"] == found["tried"][0]["card"]["lessons"]
     assert again["tried"][0]["card"]["synthetic"] == 0
@@ -180,4 +162,4 @@ def test_made_up_questions_do_not_teach_it(tonight: Paths, found: dict[str, Any]
 
 def test_shuffled_answers_teach_nothing_that_is_kept(tonight: Paths) -> None:
     wrong = [replace(one, gains={CHUNKS[int(one.id[:6], 16) % 90].id: 1.0}) for one in LESSONS]
-    assert taught(tonight, made=wrong)["parts"] == []
+    assert taught(tonight, wrong, PARAMS)["parts"] == []

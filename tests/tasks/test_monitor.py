@@ -1,15 +1,12 @@
 """Watching: each figure on a real index and a real log; alarms where something is wrong, and only there."""
 
-import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from ragkeep import canary
 from ragkeep.config import Paths
 from ragkeep.errors import EmbedderMoved, ReleaseError
 from ragkeep.files import read_json, write_json
@@ -23,14 +20,12 @@ from tasks import monitor
 from tasks.portrait import SAMPLE, read_portrait
 from tasks.usage import LEAST_ANSWERS, QUESTIONS, between, newest, releases
 from tests.interaction_cases import a_click, a_vote
-from tests.tasks.live import CAKES, HASHED, PUMPS, asked, log, moved, publish, sentences
+from tests.tasks.live import CAKES, HASHED, PUMPS, asked, log, move_embedder, moved, publish, sentences
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("live")
-    publish(root, sentences(PUMPS, 260))
-    return root
+    return publish(tmp_path_factory.mktemp("live"), sentences(PUMPS, 260)).root
 
 
 @pytest.fixture
@@ -38,16 +33,6 @@ def paths(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.delenv("RAGKEEP_STATE", raising=False)
     shutil.copytree(published, tmp_path / "project")
     return Paths(tmp_path / "project")
-
-
-def move_embedder(paths: Paths, distance: float) -> None:
-    """Let what is kept of the embedder be of another one."""
-    path = canary.kept_at(HashEmbedder(), paths.monitor)
-    with np.load(io.BytesIO(path.read_bytes())) as kept:
-        found = dict(kept)
-    aside = np.roll(found["query"], 1, axis=1)
-    found["query"] = (1 - distance) * found["query"] + np.sqrt(1 - (1 - distance) ** 2) * aside
-    np.savez(path, **found)
 
 
 def test_a_healthy_release_raises_no_alarm_and_leaves_a_line(paths: Paths) -> None:

@@ -13,7 +13,10 @@ from ragkeep.config import LearnParams, Paths, load_params
 from ragkeep.errors import ConfigError
 from ragkeep.files import read_rows
 from ragkeep.interactions import impressions, read
+from ragkeep.releases import read_release, save_release
 from ragkeep.tables import chunks_table
+from ragkeep.trial_report import trial_state
+from ragkeep.trials import Trial, begin_trial
 from tasks import trainset
 from tasks.lessons import TrainingSet, read_set
 from tasks.shards import write_shard
@@ -140,6 +143,20 @@ def test_prepare_writes_one_file_a_document_and_says_what_to_put_into_params(tmp
 
 def test_a_passage_is_what_says_most_of_the_question() -> None:
     assert passage("One here. Pumps are red. They spin. End.", "which pumps are red?") == "Pumps are red. They spin."
+
+
+def test_during_a_trial_its_sources_are_mixed_in_and_clicks_count(tmp_path: Path, labelled: Path) -> None:
+    paths = published(tmp_path)
+    live = read_release(paths, 1)
+    words = {"words": {"default": {"pump": "valve"}}}
+    serving = {**live.serving, "retrieve": {**live.serving["retrieve"], **words}}  # type: ignore[dict-item]
+    save_release(paths, replace(live, number=2, serving=serving))
+    begin_trial(paths, Trial("2-1", 2, 1, "interleave", 0.5, "user", "2026-01-01T00:00:00+00:00", "", 0, 1, "", ""))
+    simulate(paths, load_params(paths.params), labelled, Crowd(interactions=60, users=8))
+    said = trial_state(paths)
+    assert 15 < said["answers"] < 45
+    assert said["simulated"] == said["answers"]
+    assert said["counts"]["wins"] + said["counts"]["losses"] + said["counts"]["ties"] > 0
 
 
 def test_the_command_says_that_it_is_simulated_and_what_comes_next(tmp_path: Path, labelled: Path) -> None:

@@ -87,6 +87,13 @@ def test_an_opened_source_counts_and_what_was_passed_over_counts_against(people:
     assert lesson.passed == (people.chunks["d01.md"].id,)  # d00 was cited, d03 perhaps never seen
 
 
+def test_a_lesson_that_is_held_out_knows_all_that_was_shown(people: People) -> None:
+    people.click(people.ask("ann", ASKED["d02.md"], "d00.md", "d01.md", "d02.md", "d03.md"), 3)
+    assert people.lesson("d02.md").shown == ()
+    held = people.learn(replace(SMALL, report=1.0, select=0.0)).lessons[0]
+    assert set(held.shown) == {people.chunks[f"d0{n}.md"].id for n in range(4)}
+
+
 def test_what_was_voted_down_was_passed(people: People) -> None:
     answer = people.ask("ann", ASKED["d02.md"], "d00.md", "d02.md")
     people.vote(answer, -1)
