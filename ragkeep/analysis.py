@@ -61,6 +61,7 @@ def _parts(run: str) -> list[str]:
     return [part.casefold() for part in (_PART.findall(run) if run.isascii() else [run])]
 
 
+@lru_cache(maxsize=50_000)  # words of code are made of the same parts
 def _normal(part: str) -> str:
     if not part.isascii():
         decomposed = unicodedata.normalize("NFKD", part)

@@ -119,9 +119,9 @@ async def respond(
     generator = assistant.generator_named(asked.model)
     history = prompts.recent(asked.history, params.history_tokens)
     sources = prompts.fit(best, params.context_tokens)
-    yield Sources(sources, Request(worded, sources, prompts.messages(worded, sources, history)))
+    yield Sources(sources, Request(worded, sources, prompts.messages(worded, sources, history), vector=vector))
     abilities = assistant.abilities(asked)
-    written = write(worded, sources, generator, params=params, history=history, abilities=abilities)
+    written = write(worded, sources, generator, params=params, history=history, abilities=abilities, vector=vector)
     async with aclosing(written) as parts:
         async for part in parts:
             if isinstance(part, str):
@@ -165,16 +165,18 @@ async def write(
     params: AnswerParams,
     history: Sequence[Message] = (),
     abilities: Sequence[Ability] = (),
+    vector: Vectors | None = None,
 ) -> AsyncGenerator[str | Answer, None]:
     """Yield an answer's text over the sources as it is made, then the Answer, cited and checked.
 
+    `vector` is the question's, where it has been embedded.
     What tools find is a source as well: its snippets are numbered on from those given.
     """
     prompt = prompts.messages(question, sources, history)
     text, usage, model = "", Usage(), generator.name
     output, calls = guard.OutputGuard(sources), list[Done]()
     if sources and question.strip():
-        request = Request(question, tuple(sources), prompt)
+        request = Request(question, tuple(sources), prompt, vector=vector)
         async with aclosing(stream_with_tools(generator, request, params.sampling, abilities)) as deltas:
             async for delta in deltas:
                 if isinstance(delta, Done):

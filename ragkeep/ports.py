@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Literal, Protocol
 
@@ -232,13 +232,15 @@ class Tool:
 class Request:
     """What a generator is asked: snippet `[n]` in the last message is `hits[n - 1]`.
 
-    A language model reads `messages`; an extractive generator reads `question` and `hits`.
+    A language model reads `messages`; an extractive generator reads `question` and `hits`, and `vector`, the question
+    embedded as a query, where that is known.
     """
 
     question: str
     hits: tuple[Hit, ...]
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
+    vector: Vectors | None = field(default=None, compare=False)
 
 
 class Generator(Protocol):

@@ -12,6 +12,7 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from threading import Lock
 
 import numpy as np
@@ -25,7 +26,9 @@ from .support import Evidence, evidence, holds_kind, support
 from .units import Unit, units
 
 MAX_CHUNKS = 5
-MAX_EMBEDDED = 16
+MAX_EMBEDDED, MAX_EMBEDDED_CHARS, PIECE_CHARS = 8, 900, 240
+"""How many pieces are embedded for a question, how long they are together, and how much of each: a character costs
+about 0.1 CPU-ms."""
 MAX_REMEMBERED = 8192
 COSINE, WORDS, PLACE, KIND, HEAD = 1.0, 0.6, 0.5, 0.05, 0.1
 """Weights of the parts of a piece's score; chosen by ROUGE-L of answers by words alone, on five sets."""
@@ -71,7 +74,7 @@ class Extractive:
 
         Nothing is drawn at random, and a quote is not cut at a stop string: it would be no quote.
         """
-        chosen = await asyncio.to_thread(self.choose, request.question, request.hits)
+        chosen = await asyncio.to_thread(self.choose, request.question, request.hits, request.vector)
         spent = 0
         for piece in chosen:
             words = len(piece.text.split())
@@ -83,23 +86,32 @@ class Extractive:
             yield Delta(NOT_FOUND)
         yield Delta(usage=Usage(completion_tokens=spent))
 
-    def choose(self, question: str, hits: Sequence[Hit]) -> list[Piece]:
+    def choose(self, question: str, hits: Sequence[Hit], vector: Vectors | None = None) -> list[Piece]:
         """Pick at most `max_sentences` pieces, in the order they are read; none when support is too weak."""
-        pieces, found = self.weigh(question, hits)
+        pieces, found = self.weigh(question, hits, vector)
         if not pieces or support(found) < self.params.min_support:
             return []
         return pick(pieces, self.params.max_sentences)
 
-    def weigh(self, question: str, hits: Sequence[Hit]) -> tuple[list[Piece], Evidence]:
-        """Score the pieces of the best hits, best first, and sum up what speaks for an answer being there."""
-        asked = terms(question)
+    def weigh(
+        self,
+        question: str,
+        hits: Sequence[Hit],
+        vector: Vectors | None = None,
+    ) -> tuple[list[Piece], Evidence]:
+        """Score the pieces of the best hits, best first, and sum up what speaks for an answer being there.
+
+        `vector` is the question's, embedded here where it is not given.
+        """
         pieces = _pieces(hits[:MAX_CHUNKS])
-        rarity = _rarity(asked, pieces)
-        if self._vectors is not None and pieces:
-            _embed(question, pieces, rarity, self._vectors)
+        rarity = _rarity(terms(question), pieces)
         for piece in pieces:
-            piece.score = _score(piece, question, rarity, with_cosine=self.embedder is not None)
-        pieces.sort(key=lambda p: (-p.score, p.number, p.unit.start))
+            piece.score = _score(piece, question, rarity)
+        pieces.sort(key=_order)
+        if self._vectors is not None and pieces:
+            asked = self._vectors.embedder.embed([question], role="query")[0] if vector is None else vector
+            _add_cosines(asked, pieces, self._vectors)
+            pieces.sort(key=_order)
         said = [(p.number, p.words, p.cosine) for p in pieces]
         return pieces, evidence(question, hits[:MAX_CHUNKS], said, embedded=self.embedder is not None)
 
@@ -146,14 +158,13 @@ class _Remembered:
         return [known[text] for text in texts]
 
 
-def _embed(question: str, pieces: Sequence[Piece], rarity: dict[str, float], vectors: _Remembered) -> None:
-    """Embed the pieces that could win, in one batch."""
-    likely = sorted(pieces, key=lambda p: (-_shared(p, rarity) - (p.unit.role == "head"), p.number, p.unit.start))
-    likely = likely[:MAX_EMBEDDED]
-    [asked] = vectors.embedder.embed([question], role="query")
-    found = vectors.of([" ".join(p.text.split()) for p in likely])
-    for piece, vector in zip(likely, found, strict=True):
+def _add_cosines(asked: Vectors, pieces: Sequence[Piece], vectors: _Remembered) -> None:
+    """Embed in one batch those that could win, and add what that says; `pieces` are best first without it."""
+    texts = [" ".join(piece.text.split())[:PIECE_CHARS] for piece in pieces[:MAX_EMBEDDED]]
+    within = sum(end <= MAX_EMBEDDED_CHARS for end in accumulate(map(len, texts)))
+    for piece, vector in zip(pieces, vectors.of(texts[:within]), strict=False):
         piece.vector, piece.cosine = vector, float(vector @ asked)
+        piece.score += COSINE * piece.cosine
 
 
 def _shared(piece: Piece, rarity: dict[str, float]) -> float:
@@ -161,11 +172,14 @@ def _shared(piece: Piece, rarity: dict[str, float]) -> float:
     return sum(w for word, w in rarity.items() if word in piece.words) / total if total else 0.0
 
 
-def _score(piece: Piece, question: str, rarity: dict[str, float], *, with_cosine: bool) -> float:
-    score = WORDS * _shared(piece, rarity) + PLACE / piece.number
-    score += COSINE * piece.cosine if with_cosine else 0.0
-    score += KIND * holds_kind(question, piece.text)
+def _score(piece: Piece, question: str, rarity: dict[str, float]) -> float:
+    """Score a piece by all but its cosine."""
+    score = WORDS * _shared(piece, rarity) + PLACE / piece.number + KIND * holds_kind(question, piece.text)
     return score + HEAD * (piece.unit.role == "head") - HEAD * (piece.unit.role == "code")
+
+
+def _order(piece: Piece) -> tuple[float, int, int]:
+    return -piece.score, piece.number, piece.unit.start
 
 
 def pick(pieces: Sequence[Piece], limit: int) -> list[Piece]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -136,13 +137,18 @@ def bulk_lines(batch: EmbeddedBatch) -> Iterator[Line]:
 def _lines(chunk: Chunk, vector: Vectors, numbers: NDArray[Any]) -> bytes:
     row = pack(chunk)
     parts = (
-        *(_action("create", chunk.id), smile.START, smile.key("id"), smile.text(chunk.id.encode())),
-        _filters(chunk.workspace, *(getattr(chunk, name) for name in FILTERS)),
-        *(smile.key("digest"), smile.text(row_digest(row, vector).encode()), smile.key("row"), smile.raw(row)),
-        *(smile.key("words"), smile.OBJECT, smile.key(chunk.workspace), smile.text(_words(chunk.embed_text)), smile.END),
-        *(smile.key("vector"), smile.ARRAY, numbers.tobytes(), smile.ARRAY_END, smile.END, smile.SEPARATOR),
+        *(_action("create", chunk.id), _ID, smile.text(chunk.id.encode()), _filters(*_filtered(chunk))),
+        *(_DIGEST, smile.text(row_digest(row, vector).encode()), _ROW, smile.raw(row)),
+        *(_TERMS, smile.key(chunk.workspace), smile.text(_words(chunk.embed_text))),
+        *(_VECTOR, numbers.tobytes(), _LAST),
     )
     return b"".join(parts)
+
+
+_ID, _DIGEST, _ROW = smile.START + smile.key("id"), smile.key("digest"), smile.key("row")
+_TERMS, _VECTOR = smile.key("words") + smile.OBJECT, smile.END + smile.key("vector") + smile.ARRAY
+_LAST = smile.ARRAY_END + smile.END + smile.SEPARATOR
+_filtered = attrgetter("workspace", *FILTERS)
 
 
 @lru_cache(maxsize=1024)  # those of a document's chunks are the same
@@ -153,8 +159,15 @@ def _filters(*values: str) -> bytes:
 
 def _action(action: str, chunk_id: str) -> bytes:
     """Write the line of a bulk request that says what to do with a chunk."""
-    named = (smile.OBJECT, smile.key("_id"), smile.text(chunk_id.encode()), smile.END)
-    return b"".join((smile.START, smile.key(action), *named, smile.END, smile.SEPARATOR))
+    return _opened(action) + smile.text(chunk_id.encode()) + _CLOSED
+
+
+_CLOSED = smile.END + smile.END + smile.SEPARATOR
+
+
+@lru_cache
+def _opened(action: str) -> bytes:
+    return smile.START + smile.key(action) + smile.OBJECT + smile.key("_id")
 
 
 def write_chunks(cluster: Cluster, index: str, batch: EmbeddedBatch) -> int:

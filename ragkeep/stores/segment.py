@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from .strings import Strings, encoded, mapped
 FORMAT = 1
 """Raise it when the files a search reads change, here or in segment_build, sketch or strings: indexes are built anew."""
 FILTERS = ("source", "language", "kind", "uri", "document_id")
+
+_values = attrgetter(*Chunk.__slots__)
 
 Mask = NDArray[np.bool_]
 Scores = NDArray[np.float32]
@@ -179,12 +182,12 @@ def _vector(query: Query) -> Scores:
 
 def pack(chunk: Chunk) -> bytes:
     """One chunk as a JSON list in the order of its fields."""
-    return orjson.dumps([getattr(chunk, name) for name in Chunk.__slots__])
+    return orjson.dumps(_values(chunk))
 
 
 def row_digest(packed: bytes, vector: Vectors) -> str:
     """Hash a packed chunk and its vector, shape (dim,), to 16 hex digits."""
-    return blake3(packed).update(np.ascontiguousarray(vector, np.float32).tobytes()).hexdigest(8)
+    return blake3(packed + np.ascontiguousarray(vector, np.float32).tobytes()).hexdigest(8)
 
 
 def unpack(data: bytes) -> Chunk:

@@ -4,15 +4,17 @@ import inspect
 import itertools
 import json
 import shutil
+from collections.abc import Sequence
 
 import pytest
 
 from ragkeep.answer import answer_sync
 from ragkeep.config import AnswerParams, GeneratorParams
-from ragkeep.generators.extractive import extractive
+from ragkeep.generators.extractive import MAX_EMBEDDED_CHARS, PIECE_CHARS, extractive
 from ragkeep.generators.units import units
 from ragkeep.prompts import NOT_FOUND
-from ragkeep.types import Answer, Chunk, Hit, Kind
+from ragkeep.testing import HashEmbedder
+from ragkeep.types import Answer, Chunk, Hit, Kind, Role, Vectors
 
 
 def chunk(text: str, uri: str = "manual.md", *, kind: Kind = "prose", context: str = "", first: int = 1) -> Chunk:
@@ -141,3 +143,43 @@ def test_a_question_the_documents_do_not_touch_is_not_answered(question: str) ->
 def test_min_support_sets_how_easily_it_answers() -> None:
     assert ask("How often is the seal replaced?", PUMPS, min_support=1.0).abstained
     assert not ask("Tell me about cellars", PUMPS, min_support=0.0).abstained
+
+
+class Noting(HashEmbedder):
+    """Notes what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, str]] = []
+
+    def embed(self, texts: Sequence[str], *, role: Role) -> Vectors:
+        self.asked += [(role, text) for text in texts]
+        return super().embed(texts, role=role)
+
+
+def test_only_the_most_promising_pieces_are_embedded() -> None:
+    filler = "".join(f"Section {n} is about valve {n} and says little about pumps. " for n in range(40))
+    embedder = Noting()
+    generator = extractive(GeneratorParams(), params=AnswerParams(), embedder=embedder)
+    generator.weigh("How often is the seal of a pump replaced?", [Hit(PUMPS, 0.9), Hit(chunk(filler, "filler.md"), 0.8)])
+    passages = [text for role, text in embedder.asked if role == "passage"]
+    assert passages[0] == "The seal of a pump is replaced every second year."
+    assert 1 < sum(map(len, passages)) <= MAX_EMBEDDED_CHARS
+
+
+def test_of_a_long_piece_the_beginning_is_embedded() -> None:
+    head = f"def replace_seal(pump, {', '.join(f'seal_{n}=None' for n in range(90))}):"
+    embedder = Noting()
+    generator = extractive(GeneratorParams(), params=AnswerParams(), embedder=embedder)
+    generator.weigh("replace seal", [Hit(chunk(head + "\n    return pump\n", "pump.py", kind="code"), 0.9)])
+    assert head[:PIECE_CHARS] in [text for role, text in embedder.asked if role == "passage"]
+
+
+def test_a_question_that_was_embedded_is_not_embedded_again() -> None:
+    question, embedder = "How often is the seal of a pump replaced?", Noting()
+    generator = extractive(GeneratorParams(), params=AnswerParams(), embedder=embedder)
+    by_itself = generator.weigh(question, [Hit(PUMPS, 0.9)])[1]
+    [vector] = HashEmbedder().embed([question], role="query")
+    embedder.asked.clear()
+    assert generator.weigh(question, [Hit(PUMPS, 0.9)], vector)[1] == by_itself
+    assert not [text for role, text in embedder.asked if role == "query"]
