@@ -24,7 +24,7 @@ from evaluation.gain import headline
 from evaluation.gate import Verdict
 from ragkeep.config import Params, Paths, find_project, load_params
 from ragkeep.embedders import MODELS
-from ragkeep.errors import CannotJudge, LearnError
+from ragkeep.errors import CannotJudge, LearnError, ReleaseError
 from ragkeep.files import append_row, read_json, replacing_folder, write_json
 from ragkeep.learned import Part, note_trained, parts_of, placed, rows_of, verify_part
 from ragkeep.learned import tonight as tonights_parts
@@ -35,6 +35,7 @@ from tasks.inputs import TRYOUT, interactions
 from tasks.lessons import CARD, read_set
 
 from . import learn_report, night, registry, trials, unchanged, watch
+from .graph import StageFailed
 from .lease import Lease
 from .nightly import held, judge, publish_watched, register, tonight, walk
 from .prune import remove_models, unbound_models
@@ -64,7 +65,7 @@ def _climbed(paths: Paths, params: Params, lease: Lease, began: float, *, approv
     if before["verdict"] == "fail":
         raise LearnError(f"the night came first, and its gate refused it: {'; '.join(before['reasons'])}")
     found = _lessons(paths, params, lease)
-    why_not = _no_trial(paths, params, found)
+    why_not = [] if found["parts"] else _no_trial(paths, params, found)
     if found["parts"] or (found["hope"] and not why_not):
         result = _tried_out(paths, params, lease, found, approval)
     else:
@@ -85,8 +86,15 @@ def _note(paths: Paths, result: dict[str, Any]) -> None:
 
 def _lessons(paths: Paths, params: Params, lease: Lease) -> dict[str, Any]:
     """Walk the graph as far as the ladder's last rung; return data/learned.json, with that rung's word."""
-    walk(paths, params, lease, upto="generator")
-    found = generator.joined(paths, read_json(paths.data / "learned.json"))
+    walk(paths, params, lease, upto="learn")
+    found, failed = read_json(paths.data / "learned.json"), ""
+    try:
+        walk(paths, params, lease, upto="generator")
+    except StageFailed as error:
+        if not found["parts"]:
+            raise
+        failed = str(error)  # what the ladder has proven is not lost with it
+    found = generator.joined(paths, found, failed=failed)
     rows = [{"learner": one["learner"], "kept": one["kept"], "why": "; ".join(one["reasons"])} for one in found["tried"]]
     create_table_artifact(table=rows, key="learn", description="what was tried")
     return found
@@ -96,13 +104,14 @@ def _no_trial(paths: Paths, params: Params, found: dict[str, Any]) -> list[str]:
     """Say why nothing that may help, though lessons cannot prove it, is put on trial."""
     if not found["hope"]:
         return []
-    running, lost = trials.standing(paths, params), trials.lost_before(paths, parts_of(found["hope"]))
-    if running:
-        return [f"what may help is not tried now: {running}"]
-    if lost:
-        return [f"people decided against the same in the trial of release {lost}"]
-    if not params.learn.trial_share:
-        return ["what may help can be tried with people: `trial_share: 0.2` under learn in params.yaml"]
+    try:
+        running, lost = trials.standing(paths), trials.lost_before(paths, parts_of(found["hope"]))
+    except ReleaseError as error:
+        return [f"what may help is not tried now: {error}"]
+    if running or lost:
+        return [f"what may help is not tried now: {running or lost}"]
+    if not params.trial.share:
+        return ["what may help can be tried with people: `share: 0.2` under trial in params.yaml"]
     return []
 
 
@@ -136,12 +145,13 @@ def _tried_out(paths: Paths, params: Params, lease: Lease, found: dict[str, Any]
     walk(paths, params, lease)
     (paths.state / unchanged.TRYOUT).unlink()  # data/ is the champion's again
     if verdict.verdict == "pass" and waits:
-        takes = f"models promote {release.number}" if found["parts"] else f"releases trial start {release.number}"
-        word = f"release {release.number} waits for a person: `ragkeep {takes}` takes it"
+        tries = f"releases trial start {release.number} --mode interleave --answers {params.trial.answers}"
+        word = f"`ragkeep {f'models promote {release.number}' if found['parts'] else tries}`"
+        word = f"release {release.number} waits for a person: {word} {'takes' if found['parts'] else 'tries'} it"
         return _said(live, "waits", False, [word], found)
     if verdict.verdict == "pass":
         trials.try_learned(paths, params, release, live, lease=lease, why=release.reason)
-        share = f"{params.learn.trial_share:.0%} of the answers"
+        share = f"{params.trial.share:.0%} of the answers"
         word = f"release {release.number} is on trial in {share}, for lessons cannot prove it: people's clicks will"
         return _said(live, "on trial", False, [word], found)
     return _said(live, "refused", False, list(verdict.reasons), found)

@@ -6,6 +6,7 @@ at `nightly` below; the decisions are in flows/night.py, the switch in flows/pub
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from .lease import Lease, hold
 from .publish import prune_versions, recover, switch, withdraw
 from .trials import conclude
 from .unchanged import TRYOUT, fingerprint, last_result, note, pages_failed, remember
+
+log = logging.getLogger("prefect.ragkeep")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,19 +166,21 @@ def tonight(paths: Paths, params: Params, lease: Lease, *, began: float, force: 
     """Have tonight's night, or say that nothing changed; `began` is its start on `time.monotonic`."""
     recover(paths, lambda: open_store(params.index, paths), lease=lease)
     decided = conclude(paths, params, lease=lease)  # first: what is published tonight would end the trial undecided
+    if decided:
+        log.info(decided)
     marks = fingerprint(paths, params)
     last = None if force else last_result(paths, params, marks)
     if last is not None:
         result = watch.unchanged(paths, params, last, began)
     else:
         watch.before_night(paths, params)
-        result = _night(paths, params, lease, marks=marks, began=began)
-    if not decided:
-        return result
-    return result | {"reasons": [decided, *result.get("reasons", [])], "trial": decided}
+        result = _night(paths, params, lease, marks=marks, began=began, decided=decided)
+    return result | {"trial": decided} if decided else result
 
 
-def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str], began: float) -> dict[str, Any]:
+def _night(
+    paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str], began: float, decided: str
+) -> dict[str, Any]:
     live = champion(paths)
     ran = walk(paths, params, lease)
     (paths.state / TRYOUT).unlink(missing_ok=True)
@@ -202,7 +207,12 @@ def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str],
         "documents": night.document_counts(paths, live),
         "chunks": {"total": candidate.index.chunks, "embedded": stats.get("embed", {}).get("embedded", 0)},
         "scores": candidate.scores,
-        "reasons": [*verdict.reasons, *([night.held_back(release, held)] if held and passed else []), *unlearned],
+        "reasons": [
+            *([decided] if decided else []),
+            *verdict.reasons,
+            *([night.held_back(release, held)] if held and passed else []),
+            *unlearned,
+        ],
         "seconds": round(time.monotonic() - began, 2),
         **pages_failed(paths, params),
     }
@@ -215,5 +225,5 @@ def _night(paths: Paths, params: Params, lease: Lease, *, marks: dict[str, str],
     create_markdown_artifact(report.markdown(page), key="night", description="what the night found")
     watch.told(paths, params, result, found)
     if passed:
-        remember(paths, marks, result)
+        remember(paths, marks, {**result, "reasons": [one for one in result["reasons"] if one != decided]})
     return result

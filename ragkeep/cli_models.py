@@ -65,7 +65,7 @@ def _show(result: dict[str, Any]) -> None:
     next_step({
         "promoted": "ragkeep models list, or ragkeep models rollback",
         "on trial": "ragkeep releases trial show",
-        "waits": "ragkeep models list, then ragkeep models promote RELEASE",
+        "waits": "ragkeep models list, then what is said above",
         "nothing to learn": "let people use it: `ragkeep serve`",
     }.get(result["verdict"], "open the report and see why"))  # fmt: skip
 

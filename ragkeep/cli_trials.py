@@ -24,6 +24,9 @@ def trial_start(
         Literal["user", "session"], typer.Option(help="Who stays on one side; session where people share a key.")
     ] = "user",
     until: Annotated[str, typer.Option(help="When it ends by itself: 2026-12-01, or a time of ISO 8601 (UTC).")] = "",
+    answers: Annotated[
+        int, typer.Option(help="Interleaved: the night promotes what wins once so many are decided; 0: a person does.")
+    ] = 0,
     force: Annotated[bool, typer.Option(help="Also show people a release that the gate refused.")] = False,
     reason: Reason = "by hand",
     json: Json = False,
@@ -32,7 +35,8 @@ def trial_start(
     from .trials import told
 
     paths, params = project()
-    options = {"mode": mode, "share": share, "by": by, "until": until, "reason": reason, "force": force}
+    options = {"mode": mode, "share": share, "by": by, "until": until, "reason": reason, "force": force,
+               "answers": answers}  # fmt: skip
     with logs_to_stderr():
         trial = room("flows.trials").start(paths, params, number, **options)
     if json:

@@ -322,9 +322,8 @@ class LearnParams:
     of questions; `unseen`: of documents that are never trained on. `trust`: accounts, as quarantine.jsonl names them,
     that are believed all the same. `ladder`: what is tried, in this order; `min_measured`: the held-out lessons that a
     gain must be measured on before anything is promoted; `rerank_ms`: what a learned second look may cost a question at
-    the 95th percentile; `synthetic`: the lessons for training up to which questions made from documents fill them up.
-    `trial_share`: the share of answers in which what lessons cannot prove is tried by interleaving (0: never), until
-    `trial_answers` of them were decided by what people opened. `generator`: a finetune.yaml, whose model is tuned on
+    the 95th percentile; `synthetic`: the lessons for training up to which questions made from documents fill them up;
+    `generator`: a finetune.yaml, whose model is tuned on
     votes and corrections ("": none is).
     """
 
@@ -344,10 +343,21 @@ class LearnParams:
     min_measured: int = 100
     rerank_ms: float = 120.0
     synthetic: int = 200
-    trial_share: float = 0.0
-    trial_answers: int = 400
     generator: str = ""
     seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class TrialParams:
+    """How what was learned is tried where lessons cannot prove it: interleaved with the champion.
+
+    `share` of the answers take part (0: none, and so no trial), until `answers` of them were decided by what people
+    opened; `by` is whose answers count as one person's: a session where people share a key.
+    """
+
+    share: float = 0.0
+    answers: int = 400
+    by: Literal["user", "session"] = "user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,6 +388,7 @@ class Params:
     evaluate: EvaluateParams = EvaluateParams()
     gate: GateParams = field(default_factory=GateParams)
     learn: LearnParams = LearnParams()
+    trial: TrialParams = TrialParams()
     serve: ServeParams = field(default_factory=ServeParams)
     alerts: tuple[AlertParams, ...] = ()
 
@@ -428,8 +439,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "learn.min_measured": (20, 10**6),
     "learn.rerank_ms": (1, 60_000),
     "learn.synthetic": (0, 4000),
-    "learn.trial_share": (0, 1),
-    "learn.trial_answers": (20, 1_000_000),
+    "trial.share": (0, 1),
+    "trial.answers": (20, 1_000_000),
     "learn.seed": (0, 2**32 - 1),
 }
 """The least and the most of every number of params.yaml; chunk sizes depend on each other and are checked apart."""

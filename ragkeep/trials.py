@@ -35,7 +35,8 @@ class Trial:
     `share` (0..1] is the part of the units (split) or of the answers (shadow, interleave) that it takes part in. `by` is
     who stays on one side: a user, or a session where all people share one key. `until` is UTC in ISO 8601, "" for no end.
     What was logged after the sequence number `after` may belong to it; `token` is the fencing token of the run that began
-    it. Raises ValueError on values that make no sense.
+    it. `answers`: after so many that were decided by what people opened, the next night carries out what they decided;
+    0: a person does. Raises ValueError on values that make no sense.
     """
 
     id: str
@@ -50,12 +51,17 @@ class Trial:
     token: int
     who: str
     reason: str
+    answers: int = 0
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(TrialMode) or self.by not in get_args(Unit):
             raise ValueError(f"mode is one of {', '.join(get_args(TrialMode))}, by one of {', '.join(get_args(Unit))}")
         if not 0 < self.share <= 1:
             raise ValueError(f"share is above 0 and at most 1, not {self.share}")
+        if self.answers < 0 or (self.answers and self.mode != "interleave"):
+            raise ValueError(
+                f"answers are decided by interleaving alone, and at least 0, not {self.answers} by {self.mode}"
+            )
         if self.number == self.champion:
             raise ValueError(f"release {self.number} is the champion: it cannot be tried against itself")
         if self.until:
@@ -112,11 +118,12 @@ def begin_trial(paths: Paths, trial: Trial) -> None:
     write_json(trial_path(paths), asdict(trial))
 
 
-def end_trial(paths: Paths, *, why: str, at: str) -> Trial | None:
+def end_trial(paths: Paths, *, why: str, at: str, outcome: str = "") -> Trial | None:
     """End the trial that is written down, and keep it among those that are over; a damaged one is only taken away.
 
-    `before` is noted with it: the last sequence number in the log, after which nothing belongs to it. Safe to repeat, and
-    where there is none. Returns what was ended.
+    `before` is noted with it: the last sequence number in the log, after which nothing belongs to it; and `outcome`:
+    "champion" or "neither" where people decided so, "stopped" by a person, "" where something else ended it. Safe to
+    repeat, and where there is none. Returns what was ended.
     """
     path = trial_path(paths)
     try:
@@ -124,7 +131,7 @@ def end_trial(paths: Paths, *, why: str, at: str) -> Trial | None:
     except ReleaseError:
         trial = None
     if trial and trial.id not in {row["id"] for row in past_trials(paths)}:
-        ended = {"ended_at": at, "why": why, "before": _last_written(paths)}
+        ended = {"ended_at": at, "why": why, "outcome": outcome, "before": _last_written(paths)}
         append_row(paths.releases / "trials.jsonl", {**asdict(trial), **ended})
     if path.exists():
         path.unlink(missing_ok=True)
@@ -141,7 +148,7 @@ def _last_written(paths: Paths) -> int | None:
 
 
 def past_trials(paths: Paths) -> list[dict[str, Any]]:
-    """List the trials that are over, oldest first: the fields of Trial, `ended_at`, `why` and `before`.
+    """List the trials that are over, oldest first: the fields of Trial, `ended_at`, `why`, `outcome` and `before`.
 
     A line that a power cut left torn is left out: it must keep nobody from rolling back.
     """
@@ -163,7 +170,7 @@ def told(trial: Trial) -> dict[str, Any]:
 
 
 def latest_trial(paths: Paths) -> tuple[Trial, dict[str, Any] | None] | None:
-    """Return the trial that runs, or the last that ended, with `ended_at`, `why` and `before`. Raises ReleaseError.
+    """Return the trial that runs, or the last that ended, with what `past_trials` notes of it. Raises ReleaseError.
 
     `before` is None where it was not noted.
     """
@@ -173,7 +180,7 @@ def latest_trial(paths: Paths) -> tuple[Trial, dict[str, Any] | None] | None:
     past = past_trials(paths)
     if not past:
         return None
-    ended = {key: past[-1].get(key) for key in ("ended_at", "why", "before")}
+    ended = {key: past[-1].get(key) for key in ("ended_at", "why", "outcome", "before")}
     try:
         return Trial(**{key: value for key, value in past[-1].items() if key not in ended}), ended
     except (ValueError, TypeError) as error:

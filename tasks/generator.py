@@ -56,6 +56,7 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     """Learn, measure, and write data/generator.json. Raises ConfigError, ModelError, SourceError on a wrong recipe."""
     out = paths.root / MADE
     out.mkdir(parents=True, exist_ok=True)
+    (out / "preferences.jsonl").unlink(missing_ok=True)  # what a killed run left of what people said
     try:
         found = _rung(paths, params, out)
     except (NothingToLearn, MissingExtra) as error:
@@ -214,22 +215,26 @@ def judged_before(paths: Paths) -> int:
 
 def _leave(paths: Paths, found: Outcome) -> None:
     """Write data/generator.json: a row of what was tried, and the part."""
-    kept = found.part is not None
-    tried = {
-        "learner": NAME, "kept": kept, "reasons": list(found.reasons), "gain": found.gain, "card": found.card,
-        "skipped": found.skipped,
-    }  # fmt: skip
     part = rows_of([found.part])[0] if found.part else None
-    write_json(paths.data / FOUND, {"tried": tried, "part": part})
+    write_json(paths.data / FOUND, {"tried": _row(found), "part": part})
 
 
-def joined(paths: Paths, found: dict[str, Any]) -> dict[str, Any]:
+def _row(found: Outcome) -> dict[str, Any]:
+    return {
+        "learner": NAME, "kept": found.part is not None, "reasons": list(found.reasons), "gain": found.gain,
+        "card": found.card, "skipped": found.skipped,
+    }  # fmt: skip
+
+
+def joined(paths: Paths, found: dict[str, Any], *, failed: str = "") -> dict[str, Any]:
     """Put what this rung said beside what the ladder said: data/learned.json as `flows/learn.py` goes on with it.
 
     `retrieval` says whether the ladder itself proposes anything, `answers` is this rung's gain where it was measured. A
-    generator alone is promoted beside all else that is live.
+    generator alone is promoted beside all else that is live. `failed` says why this rung left nothing.
     """
-    own = read_json(paths.data / FOUND)
+    own: dict[str, Any] = {"tried": _row(Outcome((failed,))), "part": None}
+    if not failed:
+        own = read_json(paths.data / FOUND)
     tried, part = own["tried"], own["part"]
     parts = found["parts"]
     if part:

@@ -150,7 +150,7 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
             tried.append(outcome)
             hopes += [hope] if hope else []
         gain, promote, reasons = _final(paths, served, side, lessons)
-        hoped = None if promote else _hoped(served, hopes, lessons)
+        hoped = None if promote else _hoped(paths, served, hopes, lessons)
     if promote:
         _leave(paths, lessons, tried, side.parts, gain, reasons)
     else:
@@ -210,7 +210,7 @@ def _rung(
     except NothingToLearn as error:
         return side, Tried(name, kept=False, reasons=(str(error),)), None
     other = _with(paths, side, made, lessons)
-    gain, ordered, look = _chosen(paths, side, other, lessons)
+    gain, look = _chosen(paths, side, other, lessons)
     judged = verdict(gain, rules=_CHOICE)
     if look and "rerank" in made.retrieve:
         judged = _in_time(judged, look.p95_ms, side.params.learn.rerank_ms)
@@ -219,20 +219,28 @@ def _rung(
     outcome = Tried(name, kept=judged.promote, reasons=judged.reasons, gain=gain.as_json(), card=made.card)
     if judged.promote:
         return (_mixed_anew(paths, other, lessons, out, seed) if _moves(made) else other), outcome, None
+    if not _moves(made) or (_second(side.parts) and not _second(other.parts)):  # it would take a second look off
+        return side, outcome, None
+    ordered = _in_order(paths, side, other, lessons.of("select"))
     better = ordered.overall["ndcg_at_10"]
-    if not _moves(made) or better.delta <= 0 or better.n < _CHOICE.min_lessons:
+    if better.delta <= 0 or better.n < _CHOICE.min_lessons:
         return side, outcome, None
     told = f"it puts what was shown in a better order, {told_of(better)}: only people can judge what it finds besides"
     outcome = replace(outcome, reasons=(*outcome.reasons, told), hope=ordered.as_json())
     return side, outcome, _Hope(other, better.delta)
 
 
-def _hoped(served: _Side, hopes: Sequence[_Hope], lessons: TrainingSet) -> _Side | None:
+def _in_order(paths: Paths, base: _Side, new: _Side, asked: Sequence[Lesson]) -> Gain:
+    """Compare how two sides put what was shown in order."""
+    legs = base.legs(asked), new.legs(asked)
+    looks = _look(paths, base, legs[0]), _look(paths, new, legs[1])
+    return crossfit(*legs, asked, rules=_CHOICE, looks=looks, shown_only=True)
+
+
+def _hoped(paths: Paths, served: _Side, hopes: Sequence[_Hope], lessons: TrainingSet) -> _Side | None:
     """Return the refused side that is worth a trial: it orders what was shown better in the report's lessons, too."""
     for hope in sorted(hopes, key=lambda one: -one.delta):
-        asked = [*lessons.of("select"), *lessons.of("report")]
-        legs = served.legs(asked), hope.side.legs(asked)
-        gain = compare(*legs, asked, rules=_CHOICE, shown_only=True)
+        gain = _in_order(paths, served, hope.side, lessons.of("report"))
         if gain.overall["ndcg_at_10"].delta > 0:
             return hope.side
     return None
@@ -369,18 +377,16 @@ def _build(paths: Paths, side: _Side) -> IndexVersion:
     return version
 
 
-def _chosen(paths: Paths, base: _Side, new: _Side, lessons: TrainingSet) -> tuple[Gain, Gain, SecondLook | None]:
+def _chosen(paths: Paths, base: _Side, new: _Side, lessons: TrainingSet) -> tuple[Gain, SecondLook | None]:
     """Compare two sides on the lessons for selection, by the weights as they are where a weight is what was learned.
 
-    Returns also how they put what was shown in order, and the new side's second look, which knows what it cost.
+    Returns the new side's second look as well, which knows what it cost.
     """
     chosen = lessons.of("select")
     weights = (base.weight, new.weight) if "weight" in new.parts[-1].retrieve else (None, None)
     legs = base.legs(chosen), new.legs(chosen)
     looks = _look(paths, base, legs[0]), _look(paths, new, legs[1])
-    gain = crossfit(*legs, chosen, rules=_CHOICE, weights=weights, looks=looks)
-    ordered = crossfit(*legs, chosen, rules=_CHOICE, weights=weights, shown_only=True)
-    return gain, ordered, looks[1]
+    return crossfit(*legs, chosen, rules=_CHOICE, weights=weights, looks=looks), looks[1]
 
 
 def _look(paths: Paths, side: _Side, legs: Mapping[str, Legs]) -> SecondLook | None:

@@ -63,7 +63,7 @@ class OpenSearchStore:
         self._cluster.refuse_serverless()
         self._sweep()
         made, token = definition(dim, shards=self._params.shards), uuid4().hex
-        made["mappings"]["_meta"]["made_by"] = token
+        made["mappings"]["_meta"] |= {"made_by": token, "shards": self._params.shards}
         self._start("PUT", f"/{self._version(index)}", made, index, ours=lambda meta: meta.get("made_by") == token)
         self._building[index] = dim
 
@@ -257,7 +257,9 @@ class OpenSearchStore:
                 f"index {index} was built with text analysis {meta['analysis']} and mapping {meta['format']}, "
                 f"this ragkeep has {VERSION} and {FORMAT}: run `ragkeep nightly` to build it anew"
             )
-        found = self._checked[index] = searching.explored((meta or {}).get("chunks", 0), self._params.shards)
+        meta = meta or {}
+        chunks = meta.get("chunks", meta.get("receipt", {}).get("chunks", 0))
+        found = self._checked[index] = searching.explored(chunks, meta.get("shards", self._params.shards))
         return found
 
     # --- names and what is known of them ------------------------------------------------------

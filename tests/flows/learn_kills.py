@@ -1,7 +1,7 @@
 """Kill `ragkeep learn` while it promotes: `python -m tests.flows.learn_kills --points 50`.
 
 A child promotes what was learned and dies of -9 at the nth of what it does to files and to the registry, counted from
-`flows.learn._promoted` on. What is visible then must be whole. The next night (of every second one) and the next
+`flows.learn._tried_out` on. What is visible then must be whole. The next night (of every second one) and the next
 `ragkeep learn` must end well: one version a model, the release live, its aliases, its data, no trial.
 """
 
@@ -31,13 +31,13 @@ COUNTED = [(os, "unlink"), (shutil, "copyfile"), *((MlflowClient, name) for name
 
 def dying(paths: Paths, die_at: int) -> None:
     """Learn in this process, which dies at a point; leave how many there are where it does not."""
-    real, seen = learn._promoted, list[list[int]]()
+    real, seen = learn._tried_out, list[list[int]]()
 
     def promoted(*args: object) -> object:
         seen.append(count_and_kill(die_at, *COUNTED))
         return real(*args)  # type: ignore[arg-type]
 
-    learn._promoted = promoted  # type: ignore[assignment]
+    learn._tried_out = promoted  # type: ignore[assignment]
     assert learning.learned(paths)["verdict"] == "promoted"
     (paths.root / "points").write_text(str(seen[0][0]))
 

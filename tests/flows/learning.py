@@ -149,14 +149,14 @@ def hopeful(paths: Paths, params: Params) -> None:
     ladder(paths, params, proven=False)
 
 
-def opened(paths: Paths, trial: Trial, side: Side, answers: int = 40) -> None:
-    """Have ten people open one source of each of some mixed answers: always that side's."""
+def opened(paths: Paths, trial: Trial, side: Side, answers: int = 40, people: int = 10) -> None:
+    """Have people open one source of each of some mixed answers: always that side's."""
     teams: list[Side] = ["challenger", "champion"]
     part = {"id": trial.id, "mode": "interleave", "challenger": str(trial.number), "index": "docs-1", "teams": teams}
     uris = ("a.md", "b.md")
     with InteractionLog(paths.interactions) as log:
         for n in range(answers):
-            user = f"user-{n % 10}"
+            user = f"user-{n % people}"
             log.append(an_answer(f"mixed-{n}", uris=uris, user=user, trial=part))
             click, uri = a_click(f"mixed-{n}", user=user), uris[teams.index(side)]
             log.append(replace(click, payload={"rank": teams.index(side) + 1, "chunk": f"c-{uri}", "uri": uri}))

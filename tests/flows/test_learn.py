@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flows import registry, start
+from flows import registry, start, trials
 from flows.prune import prune
 from ragkeep.config import Params, Paths, load_params
 from ragkeep.errors import LearnError
@@ -17,7 +17,7 @@ from ragkeep.interactions import InteractionLog
 from ragkeep.learned import LEDGER, Part, rows_of, tonight
 from ragkeep.models import sha256
 from ragkeep.releases import pointer, read_release
-from ragkeep.trials import read_trial, trial_path
+from ragkeep.trials import past_trials, read_trial, trial_path
 from ragkeep.types import Release
 from tasks import generator
 from tests.flows import learning
@@ -163,10 +163,10 @@ def champion_of(paths: Paths) -> Release:
 # --- what lessons cannot prove, people can ---------------------------------------------------------------------------
 
 
-def on_trial(paths: Paths, **learn: object) -> dict[str, Any]:
+def on_trial(paths: Paths, **trial: object) -> dict[str, Any]:
     """Learn what is not proven, where a share of the answers may be used to try it."""
     params = yaml.safe_load(paths.params.read_text())
-    paths.params.write_text(yaml.safe_dump(params | {"learn": {"trial_share": 0.2, "trial_answers": 40, **learn}}))
+    paths.params.write_text(yaml.safe_dump(params | {"trial": {"share": 0.2, "answers": 40, **trial}}))
     return learning.learned(paths, learn=learning.hopeful)
 
 
@@ -195,7 +195,7 @@ def test_what_people_decided_against_is_not_tried_again(paths: Paths) -> None:
     said = learning.learned(paths, learn=learning.hopeful)
     assert (live(paths), read_trial(paths)) == (1, None)
     assert said["reasons"][0].startswith("the trial of release 2 is over, the champion stays")
-    assert said["reasons"][-1] == "people decided against the same in the trial of release 2"
+    assert "people opened the champion's sources more in the trial of release 2" in said["reasons"][-1]
     assert learning.wrong(paths) == []
 
 
@@ -209,19 +209,43 @@ def test_a_trial_whose_model_went_meanwhile_ends_and_the_champion_stays(paths: P
     said = learning.night(paths)
     assert (live(paths), read_trial(paths)) == (1, None)
     assert "cannot be promoted" in said["trial"]
+    assert past_trials(paths)[-1]["outcome"] == ""
+
+
+def test_what_learned_from_somebody_erased_during_its_trial_is_not_promoted(paths: Paths) -> None:
+    on_trial(paths)
+    trial = read_trial(paths)
+    assert trial is not None
+    learning.opened(paths, trial, "challenger")
+    erase(paths)
+    said = learning.night(paths)
+    assert live(paths) == 1
+    assert "somebody it learned from was erased meanwhile" in said["trial"]
+
+
+def test_one_person_alone_decides_nothing_and_what_somebody_stopped_does_not_begin_again(paths: Paths) -> None:
+    on_trial(paths)
+    trial = read_trial(paths)
+    assert trial is not None
+    learning.opened(paths, trial, "challenger", people=1)
+    assert "40 of 40 answers are decided, by 1 users" in on_trial(paths)["reasons"][-1]
+    trials.stop(paths, reason="too odd")
+    said = on_trial(paths)
+    assert (said["verdict"], read_trial(paths)) == ("no gain", None)
+    assert "somebody stopped the trial of release 2" in said["reasons"][-1]
 
 
 def test_nothing_unproven_is_shown_to_people_unless_params_say_so(paths: Paths) -> None:
-    said = on_trial(paths, trial_share=0)
+    said = on_trial(paths, share=0)
     assert (said["verdict"], read_trial(paths)) == ("no gain", None)
-    assert "trial_share: 0.2" in said["reasons"][-1]
+    assert "`share: 0.2` under trial" in said["reasons"][-1]
 
 
 def test_a_trial_that_somebody_began_is_left_alone(paths: Paths) -> None:
     on_trial(paths)
     trial = read_trial(paths)
     assert trial is not None
-    write_json(trial_path(paths), asdict(replace(trial, reason="mine")))
+    write_json(trial_path(paths), asdict(replace(trial, answers=0)))
     learning.opened(paths, trial, "challenger")
     assert "release 2 is on trial" in on_trial(paths)["reasons"][-1]
     assert live(paths) == 1

@@ -156,7 +156,9 @@ def test_during_a_trial_its_sources_are_mixed_in_and_clicks_count(tmp_path: Path
     said = trial_state(paths)
     assert 15 < said["answers"] < 45
     assert said["simulated"] == said["answers"]
-    assert said["counts"]["wins"] + said["counts"]["losses"] + said["counts"]["ties"] > 0
+    parts = [record.payload["trial"] for record in read(paths.interactions) if record.payload.get("trial")]
+    assert {team for part in parts for team in part["teams"]} >= {"champion", "challenger"}
+    assert said["counts"]["wins"] + said["counts"]["losses"] > 0
 
 
 def test_the_command_says_that_it_is_simulated_and_what_comes_next(tmp_path: Path, labelled: Path) -> None:
