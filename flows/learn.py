@@ -37,7 +37,7 @@ from tasks.lessons import CARD, read_set
 from . import learn_report, night, registry, trials, unchanged, watch
 from .graph import StageFailed
 from .lease import Lease
-from .nightly import held, judge, publish_watched, register, tonight, walk
+from .nightly import held, judge, one_stage, publish_watched, register, tonight, walk
 from .prune import remove_models, unbound_models
 from .publish import now
 from .unchanged import note
@@ -89,7 +89,7 @@ def _lessons(paths: Paths, params: Params, lease: Lease) -> dict[str, Any]:
     walk(paths, params, lease, upto="learn")
     found, failed = read_json(paths.data / "learned.json"), ""
     try:
-        walk(paths, params, lease, upto="generator")
+        one_stage(paths, "generator")  # what it needs has just been walked; a scan would find a log that went on
     except StageFailed as error:
         if not found["parts"]:
             raise

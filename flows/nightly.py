@@ -70,7 +70,8 @@ def run_stage(paths: Paths, stage: str, force: bool = False) -> bool:
     return reproduce(paths.root, paths.state, stage, force=force)
 
 
-def _stage(paths: Paths, stage: str, *, force: bool = False) -> bool:
+def one_stage(paths: Paths, stage: str, *, force: bool = False) -> bool:
+    """Run one stage of dvc.yaml as a task; return whether it had anything to do. Raises StageFailed."""
     limits = LIMITS.get(stage, Limits())
     named = run_stage.with_options(name=f"dvc:{stage}", retries=limits.retries, timeout_seconds=limits.timeout_s)
     return named(paths, stage, force)
@@ -84,9 +85,9 @@ def walk(paths: Paths, params: Params, lease: Lease, *, upto: str = "evaluate") 
     ran = {}
     for name in stages(paths.root, upto):
         lease.check()
-        ran[name] = _stage(paths, name, force=name == "ingest" and refused_for_the_moment(paths.data))
+        ran[name] = one_stage(paths, name, force=name == "ingest" and refused_for_the_moment(paths.data))
         if name == "index" and not night.receipt_holds(paths, params):
-            ran[name] = _stage(paths, name, force=True)
+            ran[name] = one_stage(paths, name, force=True)
     return ran
 
 

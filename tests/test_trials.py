@@ -36,7 +36,7 @@ def test_what_is_written_is_read_and_kept_when_it_is_over(tmp_path: Path) -> Non
         end_trial(paths, why="promoted", at="2026-11-22")
     assert (read_trial(paths), on_trial(paths)) == (None, None)
     assert [(row["id"], row["why"]) for row in past_trials(paths)] == [("7-3", "promoted")]
-    assert latest_trial(paths) == (trial(), {"ended_at": "2026-11-22", "why": "promoted", "before": 0})
+    assert latest_trial(paths) == (trial(), {"ended_at": "2026-11-22", "why": "promoted", "outcome": "", "before": 0})
 
 
 def test_a_torn_line_of_those_that_are_over_stops_nobody(tmp_path: Path) -> None:

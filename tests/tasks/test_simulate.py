@@ -148,7 +148,7 @@ def test_a_passage_is_what_says_most_of_the_question() -> None:
 def test_during_a_trial_its_sources_are_mixed_in_and_clicks_count(tmp_path: Path, labelled: Path) -> None:
     paths = published(tmp_path)
     live = read_release(paths, 1)
-    words = {"words": {"default": {"pump": "valve"}}}
+    words = {"words": {"default": {"inspect": "gasket", "replace": "pin"}}}
     serving = {**live.serving, "retrieve": {**live.serving["retrieve"], **words}}  # type: ignore[dict-item]
     save_release(paths, replace(live, number=2, serving=serving))
     begin_trial(paths, Trial("2-1", 2, 1, "interleave", 0.5, "user", "2026-01-01T00:00:00+00:00", "", 0, 1, "", ""))
