@@ -152,6 +152,7 @@ def test_a_merge_that_the_server_forgot_is_seen_to(segments: int, status: int, s
         "_tasks": (404, {"error": {"type": "resource_not_found_exception", "reason": "task isn't running"}}),
         "_forcemerge": (200, {"task": "node:1"}),
         "_segments": (200, {"indices": {"ragkeep-index.docs-1": {"shards": shards}}}),
+        "_count": (200, {"count": 2}),
         "_settings": (status, {"error": {"type": "cluster_block_exception", "reason": "flood-stage watermark"}}),
     }
 
