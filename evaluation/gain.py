@@ -125,13 +125,11 @@ def compare(
     base_fusion: Fusion | Callable[[Any], Fusion] | None = None,
     new_fusion: Fusion | Callable[[Any], Fusion] | None = None,
     looks: Looks = (None, None),
-    shown_only: bool = False,
 ) -> Gain:
     """Compare two retrievers, given as lesson id -> both legs, on `lessons`.
 
     A side's weight is tuned on the lessons whose split is select, unless `weights` gives it or `base_fusion` or
     `new_fusion` says how that side mixes a lesson; `looks` are their second looks. A lesson without legs scores 0.
-    `shown_only` leaves out of both sides' lists what nobody saw (see the module).
     Raises ConfigError where none is for the report.
     """
     rules = rules or Rules()
@@ -141,8 +139,7 @@ def compare(
     chosen = [lesson for lesson in lessons if lesson.split == "select"]
     base = base_fusion or Fusion("convex", _weight(base_legs, chosen, weights[0]))
     new = new_fusion or Fusion("convex", _weight(new_legs, chosen, weights[1]))
-    before = scores(base_legs, asked, base, looks[0], shown_only=shown_only)
-    after = scores(new_legs, asked, new, looks[1], shown_only=shown_only)
+    before, after = scores(base_legs, asked, base, looks[0]), scores(new_legs, asked, new, looks[1])
     first, second = (mix.weight if isinstance(mix, Fusion) else mix(asked[0]).weight for mix in (base, new))
     return _gain(before, after, asked, (first, second), rules)
 
@@ -160,7 +157,7 @@ def crossfit(
     """Compare two retrievers on all of `lessons`, whatever their split, each half with the weights the other half tuned.
 
     For choosing, where there are few: none is lost to tuning. `weights` in the result are those tuned on all, `looks`
-    the sides' second looks, which tune nothing; `shown_only` as for `compare`.
+    the sides' second looks, which tune nothing; `shown_only` leaves out of both sides' lists what nobody saw.
     """
     rules = rules or Rules()
     halves: tuple[list[Judged], list[Judged]] = ([], [])

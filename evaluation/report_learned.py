@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ragkeep.learned import outcome_of
+
 from .gain import headline
 from .page import STYLE, Html, esc, fold, join, note, number, seconds, table
 
@@ -85,10 +87,7 @@ def _tried(tried: list[dict[str, Any]]) -> Html:
         of = headline(one["gain"]) if one.get("gain") else None
         told = f"{100 * of['delta']:+.1f} [{100 * of['ci'][0]:+.1f}, {100 * of['ci'][1]:+.1f}]" if of else "–"
         spent = (one.get("card") or {}).get("cpu_s")
-        outcome = (
-            "kept" if one["kept"] else "skipped" if one.get("skipped") else "not proven" if one.get("hope") else "refused"
-        )
-        rows.append((one["learner"], outcome, told, seconds(spent), "; ".join(one["reasons"])))
+        rows.append((one["learner"], outcome_of(one), told, seconds(spent), "; ".join(one["reasons"])))
     cards = [
         fold(f"{one['learner']}: how", Html(f"<pre>{esc(_card(one['card']))}</pre>")) for one in tried if one.get("card")
     ]

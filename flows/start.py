@@ -11,6 +11,7 @@ from ragkeep.config import Params, Paths
 from ragkeep.errors import ReleaseError
 from ragkeep.releases import pointer
 from ragkeep.stores import open_store
+from ragkeep.trials import trial_path
 from ragkeep.types import Release
 
 from . import watch
@@ -41,7 +42,7 @@ def start(paths: Paths, params: Params, *, force: bool = False) -> dict[str, Any
     began = time.monotonic()
     with hold(paths.state / "lease.sqlite") as lease:
         try:
-            last = None if force else last_result(paths, params, fingerprint(paths, params))
+            last = None if force or _decided(paths) else last_result(paths, params, fingerprint(paths, params))
             result = None if last is None else watch.unchanged(paths, params, last, began)
         except Exception as error:
             from .report import stopped
@@ -57,6 +58,15 @@ def start(paths: Paths, params: Params, *, force: bool = False) -> dict[str, Any
 
         made: dict[str, Any] = nightly(lease=lease, force=True)
         return made
+
+
+def _decided(paths: Paths) -> bool:
+    """Whether people have decided a trial, which the night then carries out."""
+    if not trial_path(paths).exists():
+        return False
+    from .trials import due
+
+    return due(paths) is not None
 
 
 def learn(paths: Paths, params: Params, *, require_approval: bool = False) -> dict[str, Any]:  # noqa: ARG001 - as `start`

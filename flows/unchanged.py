@@ -19,7 +19,6 @@ from blake3 import blake3
 from ragkeep.config import Params, Paths
 from ragkeep.files import append_row, read_json, write_json
 from ragkeep.releases import champion
-from ragkeep.trials import trial_path
 
 from .graph import refused_for_the_moment
 
@@ -88,8 +87,6 @@ def last_result(paths: Paths, params: Params, marks: dict[str, str]) -> dict[str
     row = read_json(paths.state / "night.json")
     if row is None or row["fingerprint"] != marks or (paths.releases / "publish.json").exists():
         return None
-    if _decided(paths):
-        return None
     if (paths.state / TRYOUT).exists():  # a killed tryout of what was learned: data/ is not the champion's
         return None
     release = champion(paths)
@@ -99,15 +96,6 @@ def last_result(paths: Paths, params: Params, marks: dict[str, str]) -> dict[str
         return None
     result: dict[str, Any] = row["result"]
     return result
-
-
-def _decided(paths: Paths) -> bool:
-    """Whether people have decided a trial."""
-    if not trial_path(paths).exists():
-        return False
-    from .trials import due
-
-    return due(paths) is not None
 
 
 def index_present(paths: Paths, params: Params, name: str) -> bool:

@@ -43,6 +43,8 @@ def learn(
 
 
 def _show(result: dict[str, Any]) -> None:
+    from .learned import outcome_of
+
     lessons = ", ".join(f"{count:,} to {split}" for split, count in result["lessons"].items())
     rows = [("verdict", result["verdict"]), ("live release", result["release"]), ("lessons", lessons)]
     if result.get("synthetic"):
@@ -57,7 +59,7 @@ def _show(result: dict[str, Any]) -> None:
         rows.append((f"answers, {measure}", _told(result["answers"]["overall"][measure])))
     rows.append(("seconds", f"{result['seconds']:.1f}"))
     table("Learning", ("what", "value"), rows)
-    tried = [(one["learner"], _outcome(one), "; ".join(one["reasons"])) for one in result["tried"]]
+    tried = [(one["learner"], outcome_of(one), "; ".join(one["reasons"])) for one in result["tried"]]
     table("What was tried", ("learner", "", "why"), tried)
     for reason in result["reasons"]:
         say(f"- {reason}")
@@ -68,18 +70,6 @@ def _show(result: dict[str, Any]) -> None:
         "waits": "ragkeep models list, then what is said above",
         "nothing to learn": "let people use it: `ragkeep serve`",
     }.get(result["verdict"], "open the report and see why"))  # fmt: skip
-
-
-def _outcome(tried: dict[str, Any]) -> str:
-    return (
-        "kept"
-        if tried["kept"]
-        else "skipped"
-        if tried.get("skipped")
-        else "not proven"
-        if tried.get("hope")
-        else "refused"
-    )
 
 
 def _told(one: dict[str, Any]) -> str:

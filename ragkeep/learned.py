@@ -72,6 +72,13 @@ def placed(values: Mapping[str, Any], where: Path | str) -> dict[str, Any]:
     return {k: v.replace("{folder}", str(where)) if isinstance(v, str) else put(v) for k, v in values.items()}
 
 
+def outcome_of(tried: Mapping[str, Any]) -> str:
+    """Say in a word what came of a rung, a row of `tried` in data/learned.json."""
+    if tried["kept"]:
+        return "kept"
+    return "skipped" if tried.get("skipped") else "not proven" if tried.get("hope") else "refused"
+
+
 def base_of(params: EmbedParams, cache: Path) -> str:
     """Name what embeds questions and passages: what a part is made for."""
     return query_fingerprint(load_embedder(params, cache))

@@ -151,10 +151,7 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
             hopes += [hope] if hope else []
         gain, promote, reasons = _final(paths, served, side, lessons)
         hoped = None if promote else _hoped(paths, served, hopes, lessons)
-    if promote:
-        _leave(paths, lessons, tried, side.parts, gain, reasons)
-    else:
-        _leave(paths, lessons, tried, (), gain, reasons, hoped)
+    _leave(paths, lessons, tried, side.parts if promote else (), gain, reasons, hoped)
     point = gain.overall["ndcg_at_10"].delta if gain else 0.0
     return {"lessons": len(lessons.lessons), "kept": sum(one.kept for one in tried), "gain": round(point, 4)}
 

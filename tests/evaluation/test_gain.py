@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.compare import Paired
-from evaluation.gain import Gain, Rules, compare, verdict
+from evaluation.gain import Gain, Rules, compare, crossfit, verdict
 from ragkeep.errors import ConfigError
 from ragkeep.types import Legs
 from tasks.lessons import Lesson
@@ -130,7 +130,7 @@ def test_among_what_was_shown_only_the_order_counts() -> None:
         found = after[one.id]
         unseen = np.where(np.arange(12) > 5, 1.0, found.vector).astype(np.float32)
         after[one.id] = replace(found, vector=unseen)
-    naive = compare(before, after, lessons, rules=FEW).overall["ndcg_at_10"]
-    among = compare(before, after, lessons, rules=FEW, shown_only=True).overall["ndcg_at_10"]
+    naive = crossfit(before, after, lessons, rules=FEW, weights=(1.0, 1.0)).overall["ndcg_at_10"]
+    among = crossfit(before, after, lessons, rules=FEW, weights=(1.0, 1.0), shown_only=True).overall["ndcg_at_10"]
     assert naive.delta < 0 < among.delta
     assert (among.base, among.new) == (pytest.approx(0.6309, abs=1e-4), 1.0)
