@@ -32,7 +32,7 @@ def run(paths: Paths, params: Params, *, host: str | None, port: int | None) -> 
     serve = replace(params.serve, host=host or params.serve.host, port=params.serve.port if port is None else port)
     params = replace(params, serve=serve)
     check_bind(serve.host, configured=serve.auth.configured or _has_keys(paths))
-    listening = _listen(serve.host, serve.port)
+    listening = listen(serve.host, serve.port)
     configure()
     gc.disable()  # what a start makes stays: looking through it again and again would take a twentieth of it
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -85,9 +85,12 @@ def _has_keys(paths: Paths) -> bool:
         database.close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Take a port (0: any free one). Raises ConfigError where it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
+    # the protocol is named because asyncio turns Nagle's algorithm off only where it is: else every answer on a kept
+    # connection waits 40 ms for the client's delayed acknowledgement
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host.strip("[]"), port))
