@@ -32,6 +32,16 @@ _PAGE = 10_000
 _MERGES = 3
 _ROWS = 256
 """Vectors turned into bytes at a time."""
+_LOADING = {
+    "index.translog.flush_threshold_size": "16mb",
+    "index.merge.policy.segments_per_tier": 1000,
+    "index.merge.policy.max_merge_at_once": 1000,
+}
+"""While a version is loaded: segments whose graph fits a processor's cache, some thousand chunks, all merged at the end.
+
+Putting a vector into a graph of megabytes in the heap costs three times as much as into a small one, and as much again as
+into the merged one, which reads vectors from the file.
+"""
 _PIECES = 1 << 18
 """How many pieces of text are kept with their terms: about 40 MB."""
 _BULK = "_bulk?filter_path=errors,items.*.status,items.*.error"
@@ -43,7 +53,7 @@ Line = tuple[str, bytes]
 
 
 def definition(dim: int, *, shards: int) -> dict[str, Any]:
-    """Settings and mapping of a new version: nothing is refreshed or copied while it is loaded."""
+    """Settings and mapping of a new version: nothing is refreshed, merged or copied while it is loaded."""
     keyword = {"type": "keyword", "doc_values": False}
     fields = dict.fromkeys((*FILTERS, "workspace"), keyword)
     return {
@@ -58,7 +68,8 @@ def definition(dim: int, *, shards: int) -> dict[str, Any]:
                 "mapping.total_fields.limit": 100_000,
                 "max_result_window": 100_000,
                 "similarity": {"words": {"type": "BM25", "k1": K1, "b": B}},
-            }
+            },
+            **_LOADING,
         },
         "mappings": {
             "_meta": {"dim": dim, "analysis": VERSION, "format": FORMAT, "finished": False},
@@ -233,7 +244,8 @@ def settle(cluster: Cluster, index: str, *, dim: int, replicas: int, merge: bool
         cluster.ask("POST", f"/{index}/_flush")
     near = {"knn": {"vector": {"vector": [1.0] + [0.0] * (dim - 1), "k": 100}}}
     cluster.ask("POST", f"/{index}/_search", {"query": near, "size": 1, "track_total_hits": False})
-    cluster.ask("PUT", f"/{index}/_settings", {"index.auto_expand_replicas": f"0-{replicas}"})
+    settled = {**dict.fromkeys(_LOADING), "index.auto_expand_replicas": f"0-{replicas}"}  # null: the server's own again
+    cluster.ask("PUT", f"/{index}/_settings", settled)
     # no condition (408: not yet): with a node away the version is whole all the same, and is copied when that is back
     with suppress_status(408):
         cluster.ask("GET", f"/_cluster/health/{index}?wait_for_status=green&timeout=30s", timeout_s=60)

@@ -13,7 +13,7 @@ import pytest
 
 from ragkeep.config import load_params
 from ragkeep.errors import ConfigError, IndexMissing, StoreError
-from ragkeep.stores import opensearch, opensearch_search
+from ragkeep.stores import opensearch, opensearch_index, opensearch_search
 from ragkeep.stores.memory import MemoryStore
 from ragkeep.stores.opensearch import OpenSearchStore
 from ragkeep.stores.opensearch_search import explored
@@ -131,6 +131,24 @@ def test_a_small_change_writes_the_difference_alone(store: OpenSearchStore) -> N
     assert len(set(store.ids("docs-1"))) == 100
     stats = store._cluster.ask("GET", f"/{store._version('docs-2')}/_stats/indexing")["_all"]["primaries"]["indexing"]
     assert (stats["index_total"], stats["delete_total"]) == (0, 10)
+
+
+def test_what_makes_a_load_cheap_ends_with_it(store: OpenSearchStore) -> None:
+    """Else a change that is carried would never be merged away."""
+
+    def own_settings() -> set[str]:
+        answer = store._cluster.ask("GET", f"/{store._version('docs-1')}/_settings?flat_settings=true")
+        return {
+            name
+            for name in answer[store._version("docs-1")]["settings"]
+            if name.startswith(("index.merge", "index.translog"))
+        }
+
+    store.create("docs-1", dim=DIM)
+    assert own_settings() == set(opensearch_index._LOADING)
+    store.write("docs-1", chunk_batch(3))
+    store.finish("docs-1")
+    assert own_settings() == set()
 
 
 def test_a_large_change_is_built_whole(store: OpenSearchStore) -> None:
