@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +59,8 @@ def start(paths: Paths, params: Params, *, force: bool = False) -> dict[str, Any
         prefect_settings(paths)
         from .nightly import nightly
 
-        made: dict[str, Any] = nightly(lease=lease, force=True)
+        with _stoppable():
+            made: dict[str, Any] = nightly(lease=lease, force=True)
         return made
 
 
@@ -75,8 +79,31 @@ def learn(paths: Paths, params: Params, *, require_approval: bool = False) -> di
         prefect_settings(paths)
         from .learn import learn as flow
 
-        made: dict[str, Any] = flow(lease=lease, require_approval=require_approval)
+        with _stoppable():
+            made: dict[str, Any] = flow(lease=lease, require_approval=require_approval)
         return made
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM mean what Ctrl-C does, and either be told as that.
+
+    Prefect's own server hears a signal of the process group too. Where it goes first its absence would be the error.
+    """
+    from prefect.exceptions import TerminationSignal
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except BaseException as error:
+        found: BaseException | None = error
+        while found is not None:
+            if isinstance(found, KeyboardInterrupt | TerminationSignal):
+                raise KeyboardInterrupt from error
+            found = found.__cause__ or found.__context__
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def move(paths: Paths, params: Params, action: str, *, expect: int | None = None, **options: Any) -> Release:

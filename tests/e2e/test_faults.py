@@ -1,7 +1,13 @@
 """Nights in which something is wrong: one clear line, and what is live answers on."""
 
+import json
+import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -58,3 +64,21 @@ def test_a_second_night_meanwhile_is_told_to_wait(project: Project) -> None:
         db.execute("UPDATE lease SET released = 0, host = 'elsewhere/x', expires = 9e12")
     ran = project.run("nightly", check=1)
     assert "another night is running" in ran.json["error"]
+
+
+def test_a_night_that_is_stopped_says_so(project: Project) -> None:
+    """The whole group is told, as a terminal does: Prefect's server and the stage go with the night."""
+    (project.root / "docs" / "new.py").write_text('def new() -> None:\n    """Made last night."""\n')
+    env = {name: value for name, value in project.env.items() if name != "PREFECT_API_URL"}
+    began = time.time()
+    night = subprocess.Popen(
+        [sys.executable, "-m", "ragkeep.cli", "nightly", "--json"], cwd=project.root, env=env, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    while not project.ran_since(began):
+        assert night.poll() is None
+        time.sleep(0.05)
+    os.killpg(night.pid, signal.SIGTERM)
+    out, err = night.communicate(timeout=120)
+    assert (night.returncode, json.loads(out.splitlines()[-1])["error"][:7]) == (130, "stopped"), err
+    assert project.run("search", "tar archive").json["release"] == "1"
