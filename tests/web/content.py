@@ -272,7 +272,23 @@ def operations() -> dict[str, dict[str, Any]]:
              "action": "See docs/monitoring.md.", "since": TODAY.isoformat()},
         ],
     }  # fmt: skip
+    trial = {
+        "trouble": "", "running": True, "mode": "interleave", "answers": 1480, "people": 37, "simulated": 0,
+        "trial": {
+            "id": "t1", "number": "13", "champion": "12", "mode": "interleave", "share": 0.3, "by": "user",
+            "started_at": TODAY.isoformat(), "until": "", "after": 900, "token": 4, "who": "learn",
+            "reason": "it puts what was shown in a better order", "answers": 400,
+        },
+        "winner": "challenger", "p": 0.004,
+        "says": "release 13 (the challenger) is better than release 12",
+        "counts": {"wins": 167, "losses": 103, "ties": 610, "not clicked": 600},
+        "measures": [
+            {"measure": "preference", "champion": None, "challenger": None, "difference": 0.036, "lo": 0.011, "hi": 0.061,
+             "n": 880},
+        ],
+    }  # fmt: skip
     return {
+        "trial": trial,
         "monitor": watching,
         "releases": {"champion": "12", "previous": "11", "releases": [release(n) for n in range(1, 13)]},
         "history": {"events": [event]},

@@ -10,7 +10,7 @@ from tests.web.asking import answered, ask
 from tests.web.conftest import opened
 from tests.web.standin import DOWN, Standin
 
-TABS = ["releases", "nights", "monitor", "traffic", "quarantine", "keys"]
+TABS = ["releases", "trial", "nights", "monitor", "traffic", "quarantine", "keys"]
 VIEWS = ["chat", "documents", *(f"operations/{tab}" for tab in TABS)]
 
 

@@ -49,6 +49,19 @@ def test_a_rollback_that_comes_too_late_is_refused_in_words(page: Page, server: 
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Another release answers by now")
 
 
+def test_a_trial_says_who_wins_so_far_and_when_it_is_carried_out(page: Page, server: Standin) -> None:
+    open_tab(page, "Trial")
+    expect(page.get_by_role("heading", name="Release 13 is on trial against release 12")).to_be_visible()
+    expect(page.get_by_text("270 of 400; then the next night carries it out")).to_be_visible()
+    row = page.get_by_role("region", name="What the trial shows").get_by_role("row").nth(1)
+    expect(row).to_contain_text("0.036")
+    expect(row).to_contain_text("0.011 to 0.061")
+    over = {"running": False, "ended_at": "2026-03-01T00:00:00Z", "why": "release 13 was promoted: people chose it"}
+    server.state.ops["trial"] |= over
+    page.reload()
+    expect(page.get_by_text("release 13 was promoted: people chose it")).to_be_visible()
+
+
 def test_an_older_release_is_promoted(page: Page, server: Standin) -> None:
     open_tab(page)
     page.get_by_role("button", name="Promote release 7").click()
@@ -104,10 +117,12 @@ def test_empty_operations_say_the_next_step(page: Page, server: Standin) -> None
     server.state.ops |= {
         "releases": {"champion": None, "previous": None, "releases": []}, "history": {"events": []},
         "nights": {"nights": []}, "quarantine": {"rows": [], "total": 0}, "metrics": {"series": {}},
+        "trial": {"trial": None, "trouble": ""},
         "monitor": {"last": None, "history": [], "alerts": []},
     }  # fmt: skip
     said = {"Releases": "ragkeep nightly", "Nights": "No night was run yet", "Quarantine": "Nothing in quarantine"}
     said["Monitoring"] = "ragkeep monitor"
+    said["Trial"] = "ragkeep releases trial start N"
     for tab, words in {**said, "Traffic and cost": "Ask a question, or choose a longer time"}.items():
         open_tab(page, tab)
         expect(page.get_by_text(words)).to_be_visible()

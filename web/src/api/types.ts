@@ -182,6 +182,32 @@ export type Watching = {
   history: ({ at: string } & Record<string, unknown>)[];
   alerts: OpenAlert[];
 };
+export type Trial = {
+  number: string;
+  champion: string;
+  mode: "shadow" | "split" | "interleave";
+  share: number;
+  by: "user" | "session";
+  started_at: string;
+  until: string;
+  who: string;
+  reason: string;
+  answers: number;
+};
+export type Measure = Record<"champion" | "challenger" | "difference" | "lo" | "hi", number | null> & { measure: string; n: number };
+export type TrialState = {
+  trial: Trial | null;
+  trouble: string | null;
+  running?: boolean;
+  ended_at?: string;
+  why?: string;
+  says?: string;
+  answers?: number;
+  people?: number;
+  counts?: Record<string, number>;
+  fell_back?: number;
+  measures?: Measure[];
+};
 export type Quarantined = { uri: string; reason: string; detail?: string | null; at?: string };
 export type Point = [at: string | number, value: number | null];
 export type Metrics = { series: Record<string, Point[]> };

@@ -5,10 +5,12 @@ import { NightsView } from "./NightsView";
 import { QuarantineView } from "./QuarantineView";
 import { ReleasesView } from "./ReleasesView";
 import { TrafficView } from "./TrafficView";
+import { TrialView } from "./TrialView";
 import { WatchView } from "./WatchView";
 
 const TABS = {
   releases: ["Releases", ReleasesView],
+  trial: ["Trial", TrialView],
   nights: ["Nights", NightsView],
   monitor: ["Monitoring", WatchView],
   traffic: ["Traffic and cost", TrafficView],
