@@ -30,11 +30,11 @@ from ragkeep.learned import Part, note_trained, parts_of, placed, rows_of, verif
 from ragkeep.learned import tonight as tonights_parts
 from ragkeep.releases import champion, history, read_release, require_champion
 from ragkeep.types import Release, content_id
-from tasks import generator
 from tasks.inputs import TRYOUT, interactions
 from tasks.lessons import CARD, read_set
 
 from . import learn_report, night, registry, trials, unchanged, watch
+from .found import gain_of, joined, made_in, proof, tried_for
 from .graph import StageFailed
 from .lease import Lease
 from .nightly import held, judge, one_stage, publish_watched, register, tonight, walk
@@ -94,7 +94,7 @@ def _lessons(paths: Paths, params: Params, lease: Lease) -> dict[str, Any]:
         if not found["parts"]:
             raise
         failed = str(error)  # what the ladder has proven is not lost with it
-    found = generator.joined(paths, found, failed=failed)
+    found = joined(paths, found, failed=failed)
     rows = [{"learner": one["learner"], "kept": one["kept"], "why": "; ".join(one["reasons"])} for one in found["tried"]]
     create_table_artifact(table=rows, key="learn", description="what was tried")
     return found
@@ -181,8 +181,7 @@ def _tried(
     candidate = night.candidate(paths, params)
     verdict = judge(paths, params, candidate)
     who = "SIMULATED interactions" if found["simulated"] else "interactions"
-    proof = generator.told(found) if found["parts"] else "not proven by them, it puts what was shown in a better order"
-    told = f"learned from {who}: {proof}"
+    told = f"learned from {who}: {proof(found)}"
     return register(paths, params, candidate, replace(verdict, reasons=(told, *verdict.reasons))), verdict
 
 
@@ -208,25 +207,18 @@ def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     """Move a part's files to where models are kept, verified, and give it its number; safe to repeat after a kill."""
     if part.version:  # the champion's, kept long since
         return part
-    stands = ("kept",) if found["parts"] else ("kept", "hope")
-    kept = [
-        one for one in found["tried"]
-        if any(map(one.get, stands)) and generator.of(one["learner"]) == generator.of(part.learner)
-    ]  # fmt: skip
-    # a weight that came with a tower is the tower's
-    tried = next((one for one in kept if one["learner"] == part.learner), kept[-1])
     sha = content_id(part.learner, part.base, part.sha256, repr(sorted(part.retrieve.items())), part.trainset)
     folder = paths.models / (Path(part.folder).name or f"{part.learner}-{sha[:12]}")
     if not (folder / "part.json").exists():
         with replacing_folder(folder) as new:
             if part.folder:
-                shutil.copytree(generator.made_in(paths, part), new, dirs_exist_ok=True)
+                shutil.copytree(made_in(paths, part), new, dirs_exist_ok=True)
     own = (part.embed, part.retrieve, part.answer)
     embed, retrieve, answer = (placed(values, f"{MODELS}/{folder.name}") for values in own)
     part = replace(part, embed=embed, retrieve=retrieve, answer=answer, folder=folder.name)
     if part.sha256:
         verify_part(part, paths.cache)
-    proven = generator.gain_of(found, part) if found["parts"] else None
+    tried, proven = tried_for(found, part), gain_of(found, part)
     card = {"tried": tried, "gain": proven, "trainset": read_json(paths.data / "trainset" / CARD)}
     write_json(folder / "report.json", card)
     metrics = {"gain": float(headline(tried["gain"])["delta"])} if proven and tried["gain"] else {}

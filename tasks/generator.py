@@ -226,55 +226,12 @@ def _row(found: Outcome) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def joined(paths: Paths, found: dict[str, Any], *, failed: str = "") -> dict[str, Any]:
-    """Put what this rung said beside what the ladder said: data/learned.json as `flows/learn.py` goes on with it.
-
-    `retrieval` says whether the ladder itself proposes anything, `answers` is this rung's gain where it was measured. A
-    generator alone is promoted beside all else that is live. `failed` says why this rung left nothing.
-    """
-    own: dict[str, Any] = {"tried": _row(Outcome((failed,))), "part": None}
-    if not failed:
-        own = read_json(paths.data / FOUND)
-    tried, part = own["tried"], own["part"]
-    parts = found["parts"]
-    if part:
-        parts = [row for row in parts or rows_of(tonight(paths.data)) if row["learner"] != NAME] + [part]
-    answers = tried["gain"] | {"kept": tried["kept"]} if tried["gain"] else None
-    reasons = [*found["reasons"], *(() if tried["skipped"] else (f"{NAME}: {tried['reasons'][0]}",))]
-    more = {"parts": parts, "tried": [*found["tried"], tried], "reasons": reasons}
-    return {**found, **more, "retrieval": bool(found["parts"]), "answers": answers}
-
-
-def of(learner: str) -> bool:
-    """Whether something was learned by this rung."""
-    return learner == NAME
-
-
-def made_in(paths: Paths, part: Part) -> Path:
-    """Where a new part's files lie until it is registered."""
-    return paths.root / (MADE if of(part.learner) else "models/learned") / part.folder
-
-
-def gain_of(found: dict[str, Any], part: Part) -> dict[str, Any] | None:
-    """The comparison that a part stands on."""
-    gain: dict[str, Any] | None = found["answers"] if of(part.learner) else found["gain"]
-    return gain
-
-
-def told(found: dict[str, Any]) -> str:
-    """Say in a line what those that are promoted gained."""
-    said = []
-    if found["retrieval"]:
-        one = found["gain"]["overall"]["ndcg_at_10"]
-        said.append(f"nDCG@10 {_points(one)}")
-    if found["answers"] and found["answers"]["kept"]:
-        said.append(f"answers' {answer_gain.DECIDES} {_points(found['answers']['overall'][answer_gain.DECIDES])}")
-    return ", ".join(said)
-
-
-def _points(one: dict[str, Any]) -> str:
-    low, high = one["ci"]
-    return f"{100 * one['delta']:+.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
+def left(paths: Paths, *, failed: str = "") -> dict[str, Any]:
+    """Read data/generator.json: the row of what was `tried`, and the `part`. `failed` says why the rung left nothing."""
+    if failed:
+        return {"tried": _row(Outcome((failed,))), "part": None}
+    found: dict[str, Any] = read_json(paths.data / FOUND)
+    return found
 
 
 if __name__ == "__main__":
