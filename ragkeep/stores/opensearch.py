@@ -25,7 +25,17 @@ from ..errors import DimensionMismatch, IndexExists, IndexLive, IndexMissing, Re
 from ..types import EmbeddedBatch, Hit, IndexVersion, Legs, Query, ids_digest
 from . import opensearch_search as searching
 from .opensearch_client import Cluster, Refused
-from .opensearch_index import FORMAT, definition, delete_chunks, scan_ids, scan_rows, settle, write_chunks
+from .opensearch_index import (
+    FORMAT,
+    definition,
+    delete_chunks,
+    flush_at,
+    flush_mb,
+    scan_ids,
+    scan_rows,
+    settle,
+    write_chunks,
+)
 from .reading import check_batch, check_query
 
 _SEARCH_PATIENCE_S = 2.0
@@ -40,6 +50,14 @@ _CLONE_S = 60
 Meta = dict[str, Any]
 
 
+@dataclasses.dataclass
+class _Load:
+    """A version that this process may write to: numbers a vector, bytes sent so far."""
+
+    dim: int
+    sent: int = 0
+
+
 def open_store(path: Path, params: IndexParams | None = None) -> OpenSearchStore:  # noqa: ARG001 - every store's factory
     """Open the store that `index.opensearch` names; nothing is asked before it is needed."""
     return OpenSearchStore((params or IndexParams()).opensearch)
@@ -51,7 +69,7 @@ class OpenSearchStore:
     def __init__(self, params: OpenSearchParams) -> None:
         self._params = params
         self._cluster = Cluster(params)
-        self._building: dict[str, int] = {}  # dimension of versions this process may write to
+        self._building: dict[str, _Load] = {}  # versions this process may write to
         self._sealed: set[str] = set()  # known to be there, so that a search need not ask
         self._checked: dict[str, int] = {}  # versions this analysis reads, with how many neighbours a search explores
         self._explored: dict[str, int] = {}  # the same by the name that was asked, where that was too few at first
@@ -65,7 +83,7 @@ class OpenSearchStore:
         made, token = definition(dim, shards=self._params.shards), uuid4().hex
         made["mappings"]["_meta"] |= {"made_by": token, "shards": self._params.shards}
         self._start("PUT", f"/{self._version(index)}", made, index, ours=lambda meta: meta.get("made_by") == token)
-        self._building[index] = dim
+        self._building[index] = _Load(dim)
 
     def carry(self, index: str, *, base: str, rows: Mapping[str, str]) -> set[str]:
         """See `ports.VectorStore.carry`: a clone (hard links on the servers' disks) in which what is gone is deleted.
@@ -83,7 +101,7 @@ class OpenSearchStore:
             return set()
         self._clone(source, index)
         self._put_meta(index, {**_unsealed(meta), "finished": False, "carried": True})
-        self._building[index] = meta["dim"]
+        self._building[index] = _Load(meta["dim"])
         delete_chunks(self._cluster, self._version(index), gone)
         return kept
 
@@ -97,9 +115,14 @@ class OpenSearchStore:
                 alone = {"index": {"auto_expand_replicas": False, "number_of_replicas": 0}}
                 self._cluster.ask("PUT", f"/{self._version(index)}/_settings", alone)
                 self._put_meta(index, {**meta, "finished": False})
-            self._building[index] = meta["dim"]
-        check_batch(batch, index, self._building[index])
-        return write_chunks(self._cluster, self._version(index), batch)
+            self._building[index] = _Load(meta["dim"])
+        load = self._building[index]
+        check_batch(batch, index, load.dim)
+        new, size = write_chunks(self._cluster, self._version(index), batch)
+        before, load.sent = flush_mb(load.sent), load.sent + size
+        if flush_mb(load.sent) != before:
+            flush_at(self._cluster, self._version(index), flush_mb(load.sent))
+        return new
 
     def finish(self, index: str) -> None:
         """See `ports.VectorStore.finish`."""

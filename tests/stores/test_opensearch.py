@@ -133,22 +133,33 @@ def test_a_small_change_writes_the_difference_alone(store: OpenSearchStore) -> N
     assert (stats["index_total"], stats["delete_total"]) == (0, 10)
 
 
+def own_settings(store: OpenSearchStore, index: str) -> dict[str, str]:
+    """How a version is flushed and merged, where that is not the server's own way."""
+    name = store._version(index)
+    found: dict[str, str] = store._cluster.ask("GET", f"/{name}/_settings?flat_settings=true")[name]["settings"]
+    return {key: value for key, value in found.items() if key.startswith(("index.merge", "index.translog"))}
+
+
 def test_what_makes_a_load_cheap_ends_with_it(store: OpenSearchStore) -> None:
     """Else a change that is carried would never be merged away."""
-
-    def own_settings() -> set[str]:
-        answer = store._cluster.ask("GET", f"/{store._version('docs-1')}/_settings?flat_settings=true")
-        return {
-            name
-            for name in answer[store._version("docs-1")]["settings"]
-            if name.startswith(("index.merge", "index.translog"))
-        }
-
     store.create("docs-1", dim=DIM)
-    assert own_settings() == set(opensearch_index._LOADING)
+    assert own_settings(store, "docs-1").keys() == opensearch_index._LOADING.keys()
     store.write("docs-1", chunk_batch(3))
     store.finish("docs-1")
-    assert own_settings() == set()
+    assert own_settings(store, "docs-1") == {}
+
+
+def test_segments_grow_with_the_version_and_are_neither_tiny_nor_huge() -> None:
+    """Of a million chunks from tiny segments alone one merge makes a graph that finds less."""
+    mb = 1 << 20
+    assert [opensearch_index.flush_mb(sent * mb) for sent in (0, 511, 512, 4000, 99_999)] == [16, 16, 32, 128, 512]
+
+
+def test_a_large_load_lets_its_segments_grow(store: OpenSearchStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opensearch, "flush_mb", lambda sent: 16 if sent < 100 else 64)
+    store.create("docs-1", dim=DIM)
+    store.write("docs-1", chunk_batch(3))
+    assert own_settings(store, "docs-1")["index.translog.flush_threshold_size"] == "64mb"
 
 
 def test_a_large_change_is_built_whole(store: OpenSearchStore) -> None:
