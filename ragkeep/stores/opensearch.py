@@ -70,7 +70,7 @@ class OpenSearchStore:
         self._params = params
         self._cluster = Cluster(params)
         self._building: dict[str, _Load] = {}  # versions this process may write to
-        self._sealed: set[str] = set()  # known to be there, so that a search need not ask
+        self._known: set[str] = set()  # versions that can be searched, so that a search need not ask
         self._checked: dict[str, int] = {}  # versions this analysis reads, with how many neighbours a search explores
         self._explored: dict[str, int] = {}  # the same by the name that was asked, where that was too few at first
 
@@ -115,6 +115,7 @@ class OpenSearchStore:
                 alone = {"index": {"auto_expand_replicas": False, "number_of_replicas": 0}}
                 self._cluster.ask("PUT", f"/{self._version(index)}/_settings", alone)
                 self._put_meta(index, {**meta, "finished": False})
+                self._known.discard(index)
             self._building[index] = _Load(meta["dim"])
         load = self._building[index]
         check_batch(batch, index, load.dim)
@@ -133,6 +134,7 @@ class OpenSearchStore:
         chunks = self._cluster.ask("GET", f"/{name}/_count")["count"]
         self._put_meta(index, {**meta, "finished": True, "chunks": chunks})
         self._building.pop(index, None)
+        self._known.add(index)
 
     def ids(self, index: str) -> Iterable[str]:
         """See `ports.VectorStore.ids`."""
@@ -204,7 +206,7 @@ class OpenSearchStore:
     def drop(self, index: str) -> None:
         """See `ports.VectorStore.drop`."""
         self._building.pop(index, None)
-        self._sealed.discard(index)
+        self._known.discard(index)
         self._checked.pop(index, None)
         name = self._version(index)
         found = self._cluster.ask("GET", f"/{name}/_alias", absent=None)
@@ -246,13 +248,13 @@ class OpenSearchStore:
             except Refused as error:
                 if error.kind not in ("index_not_found_exception", "index_closed_exception"):
                     raise
-                self._sealed.discard(index)
+                self._known.discard(index)
                 continue
             return found
         raise IndexMissing(f"no finished index or alias {index}: run `ragkeep nightly` to build one")
 
     def _targets(self, index: str) -> Iterator[str]:
-        if index not in self._sealed:
+        if index not in self._known:
             yield self._alias(index)
             if not self._meta(index)["finished"]:
                 return
@@ -314,7 +316,7 @@ class OpenSearchStore:
         if meta is None:
             raise IndexMissing(f"no index {index} in OpenSearch: create it first")
         if _receipt(index, meta):
-            self._sealed.add(index)
+            self._known.add(index)
         return meta
 
     def _put_meta(self, index: str, meta: Meta) -> None:

@@ -71,6 +71,7 @@ class Cluster:
         library, params = _library(), self._params
         # what is refused is ours to report; without a handler Python would print each refusal on stderr
         logging.getLogger("opensearch").addHandler(logging.NullHandler())
+        logging.getLogger("opensearch").addFilter(_unexpected)
         made = library.Transport(
             [_node(host) for host in params.hosts],
             connection_class=library.Urllib3HttpConnection,
@@ -166,6 +167,11 @@ def _waits(patience_s: float) -> Iterator[float | None]:
         yield random.uniform(longest / 2, longest)  # noqa: S311 - spreads retries, keeps no secret
         longest = min(2 * longest, 10.0)
     yield None
+
+
+def _unexpected(record: logging.LogRecord) -> bool:
+    """Whether a line of the library's log tells anything: that something is not there is often what was asked."""
+    return "[status:404" not in record.getMessage()
 
 
 def _library() -> Any:
