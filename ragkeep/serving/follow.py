@@ -84,6 +84,7 @@ class Champion:
         self._looking = asyncio.Lock()
         self._assistant: Assistant | None = None
         self.rejected: Rejected | None = None
+        self._not_up: Rejected | None = None  # tried again, and not taken back yet, or never: its cluster may be away
         self.swaps = 0
         self._trouble = ""
 
@@ -91,12 +92,16 @@ class Champion:
     def assistant(self) -> Assistant:
         """The assistant that answers; keep it for the whole of a request. Raises ReleaseError while there is none."""
         if self._assistant is None:
-            raise ReleaseError(
-                f"release {self.rejected.number} does not come up: {self.rejected.reason}"
-                if self.rejected
-                else "nothing is published yet: run `ragkeep nightly` first"
-            )
+            raise ReleaseError(self.why_none)
         return self._assistant
+
+    @property
+    def why_none(self) -> str:
+        """Why nothing answers, where nothing does."""
+        found = self.rejected or self._not_up
+        if found is None:
+            return "nothing is published yet: run `ragkeep nightly` first"
+        return f"release {found.number} does not come up: {found.reason}"
 
     @property
     def number(self) -> int | None:
@@ -148,15 +153,16 @@ class Champion:
         except Exception as error:  # whatever a backend raises: the old release answers on
             reason = f"{type(error).__name__}: {error}"
             log.error("release %d does not come up: %s", release.number, reason)
+            self._not_up = Rejected(release.number, reason, time.time())
             self._failed = self._failed + 1 if self._failing == release.number else 1
             self._failing, self._again = release.number, time.monotonic() + AGAIN_S
             if passing(error) or self._failed < TRIES:
                 return
-            self.rejected = Rejected(release.number, reason, time.time())
+            self.rejected = self._not_up
             await self._take_back(release, reason)
             return
         with self._lock:
-            self._assistant, self.rejected = assistant, None
+            self._assistant, self.rejected, self._not_up = assistant, None, None
         self.swaps += 1
         self._swapped(assistant)
         log.info("release %d answers now, after %.2f s", release.number, time.monotonic() - began)

@@ -104,9 +104,9 @@ def _welcome(app: object, host: str, listening: socket.socket) -> None:
     port = listening.getsockname()[1]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     server = app.state.server  # type: ignore[attr-defined]
-    number = server.champion.number
-    answering = f"Release {number} answers." if number else "Nothing is published yet: run `ragkeep nightly` beside this."
-    lines = [f"Serving on {url}. {answering} Ctrl-C ends it."]
+    champion = server.champion
+    answering = f"release {champion.number} answers" if champion.number else champion.why_none
+    lines = [f"Serving on {url}. {answering[0].upper()}{answering[1:]}. Ctrl-C ends it."]
     if is_loopback(host):
         lines += welcome(server.auth, url=url)
     sys.stdout.write("\n".join(lines) + "\n")

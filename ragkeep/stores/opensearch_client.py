@@ -69,9 +69,9 @@ class Cluster:
     @cached_property
     def _transport(self) -> Any:
         library, params = _library(), self._params
-        # what is refused is ours to report; without a handler Python would print each refusal on stderr
-        logging.getLogger("opensearch").addHandler(logging.NullHandler())
-        logging.getLogger("opensearch").addFilter(_unexpected)
+        theirs = logging.getLogger("opensearch")
+        if theirs.level == logging.NOTSET:  # each try that fails would be a warning of 40 lines, and ours to report
+            theirs.setLevel(logging.ERROR)
         made = library.Transport(
             [_node(host) for host in params.hosts],
             connection_class=library.Urllib3HttpConnection,
@@ -167,11 +167,6 @@ def _waits(patience_s: float) -> Iterator[float | None]:
         yield random.uniform(longest / 2, longest)  # noqa: S311 - spreads retries, keeps no secret
         longest = min(2 * longest, 10.0)
     yield None
-
-
-def _unexpected(record: logging.LogRecord) -> bool:
-    """Whether a line of the library's log tells anything: that something is not there is often what was asked."""
-    return "[status:404" not in record.getMessage()
 
 
 def _library() -> Any:

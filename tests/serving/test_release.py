@@ -10,11 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ragkeep.app import Assistant
 from ragkeep.config import load_params
-from ragkeep.errors import IndexMissing, ModelError, ProviderAway, RagkeepError, StoreError
+from ragkeep.errors import IndexMissing, ModelError, ProviderAway, RagkeepError, ReleaseError, StoreError
 from ragkeep.releases import point, pointer, read_release, save_release
-from ragkeep.serving.follow import passing
+from ragkeep.serving.follow import Champion, passing
 from ragkeep.serving.run import Rejecting
+from ragkeep.types import Release
 from tests.serving.conftest import Served, serve
 from tests.serving.published import DOCUMENTS, project, promote, publish, serving_of
 from tests.sizes import sizes
@@ -127,6 +129,19 @@ def test_taking_back_needs_a_release_before_it(served: Served) -> None:
     server = served.app.state.server
     with pytest.raises(RagkeepError, match="there is none before it"):
         asyncio.run(Rejecting(served.paths)(server.champion.assistant.release, "x"))
+
+
+def test_a_server_that_starts_while_the_store_is_away_says_that_and_waits_for_it(served: Served) -> None:
+    def load(release: Release) -> Assistant:
+        raise StoreError("OpenSearch cannot be reached")
+
+    waiting = Champion(served.paths, load)
+    with pytest.raises(ReleaseError, match="run `ragkeep nightly` first"):
+        waiting.assistant  # noqa: B018
+    asyncio.run(waiting.look())
+    with pytest.raises(ReleaseError, match="release 1 does not come up: StoreError: OpenSearch cannot be reached"):
+        waiting.assistant  # noqa: B018
+    assert waiting.rejected is None
 
 
 def test_a_store_that_is_away_for_now_takes_no_release_back() -> None:
