@@ -31,8 +31,8 @@ def joined(paths: Paths, found: dict[str, Any], *, failed: str = "") -> dict[str
 def tried_for(found: dict[str, Any], part: Part) -> dict[str, Any]:
     """The row of what was tried that a part came of; a weight that came with a tower is the tower's."""
     stands = ("kept",) if found["parts"] else ("kept", "hope")
-    ladder = [one for one in found["tried"] if _generated(one["learner"]) == _generated(part.learner)]
-    kept = [one for one in ladder if any(map(one.get, stands))]
+    alike = [one for one in found["tried"] if _generated(one["learner"]) == _generated(part.learner)]
+    kept = [one for one in alike if any(map(one.get, stands))]
     return next((one for one in kept if one["learner"] == part.learner), kept[-1])
 
 
@@ -47,8 +47,12 @@ def gain_of(found: dict[str, Any], part: Part) -> dict[str, Any] | None:
     return gain if found["parts"] else None
 
 
-def proof(found: dict[str, Any]) -> str:
-    """Say in a line what those that are promoted gained."""
+def told(found: dict[str, Any]) -> str:
+    """Say in a line what was learned from what, and what it gained or that people shall judge it."""
+    return f"learned from {'SIMULATED interactions' if found['simulated'] else 'interactions'}: {_proof(found)}"
+
+
+def _proof(found: dict[str, Any]) -> str:
     if not found["parts"]:
         return "not proven by them, it puts what was shown in a better order"
     said = []

@@ -34,7 +34,7 @@ from tasks.inputs import TRYOUT, interactions
 from tasks.lessons import CARD, read_set
 
 from . import learn_report, night, registry, trials, unchanged, watch
-from .found import gain_of, joined, made_in, proof, tried_for
+from .found import gain_of, joined, made_in, told, tried_for
 from .graph import StageFailed
 from .lease import Lease
 from .nightly import held, judge, one_stage, publish_watched, register, tonight, walk
@@ -180,9 +180,7 @@ def _tried(
         raise LearnError("what was learned does not fit params.yaml or the embedder any more: run `ragkeep learn` again")
     candidate = night.candidate(paths, params)
     verdict = judge(paths, params, candidate)
-    who = "SIMULATED interactions" if found["simulated"] else "interactions"
-    told = f"learned from {who}: {proof(found)}"
-    return register(paths, params, candidate, replace(verdict, reasons=(told, *verdict.reasons))), verdict
+    return register(paths, params, candidate, replace(verdict, reasons=(told(found), *verdict.reasons))), verdict
 
 
 def _said(release: Release, verdict: str, published: bool, reasons: list[str], found: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ def prefect_settings(paths: Paths, *, logging_level: str = "CRITICAL") -> None:
 def start(paths: Paths, params: Params, *, force: bool = False) -> dict[str, Any]:
     """Run the night, or say that nothing changed. Raises Busy, and what the stages raise."""
     began = time.monotonic()
-    with hold(paths.state / "lease.sqlite") as lease:
+    with _stoppable(), hold(paths.state / "lease.sqlite") as lease:
         try:
             last = None if force or _decided(paths) else last_result(paths, params, fingerprint(paths, params))
             result = None if last is None else watch.unchanged(paths, params, last, began)
@@ -59,8 +60,7 @@ def start(paths: Paths, params: Params, *, force: bool = False) -> dict[str, Any
         prefect_settings(paths)
         from .nightly import nightly
 
-        with _stoppable():
-            made: dict[str, Any] = nightly(lease=lease, force=True)
+        made: dict[str, Any] = nightly(lease=lease, force=True)
         return made
 
 
@@ -75,12 +75,11 @@ def _decided(paths: Paths) -> bool:
 
 def learn(paths: Paths, params: Params, *, require_approval: bool = False) -> dict[str, Any]:  # noqa: ARG001 - as `start`
     """Learn from the interactions. Raises Busy, LearnError, and what the stages raise."""
-    with hold(paths.state / "lease.sqlite") as lease:
+    with _stoppable(), hold(paths.state / "lease.sqlite") as lease:
         prefect_settings(paths)
         from .learn import learn as flow
 
-        with _stoppable():
-            made: dict[str, Any] = flow(lease=lease, require_approval=require_approval)
+        made: dict[str, Any] = flow(lease=lease, require_approval=require_approval)
         return made
 
 
@@ -90,20 +89,24 @@ def _stoppable() -> Iterator[None]:
 
     Prefect's own server hears a signal of the process group too. Where it goes first its absence would be the error.
     """
-    from prefect.exceptions import TerminationSignal
-
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except BaseException as error:
-        found: BaseException | None = error
-        while found is not None:
-            if isinstance(found, KeyboardInterrupt | TerminationSignal):
-                raise KeyboardInterrupt from error
-            found = found.__cause__ or found.__context__
+        if _was_stopped(error):
+            raise KeyboardInterrupt from error
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _was_stopped(error: BaseException | None) -> bool:
+    """Whether an error came of a signal, which Prefect, where it was imported, raises as its own."""
+    exceptions = sys.modules.get("prefect.exceptions")
+    signals = (KeyboardInterrupt, *([exceptions.TerminationSignal] if exceptions else []))
+    while error is not None and not isinstance(error, signals):
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return error is not None
 
 
 def move(paths: Paths, params: Params, action: str, *, expect: int | None = None, **options: Any) -> Release:

@@ -84,7 +84,7 @@ class Champion:
         self._looking = asyncio.Lock()
         self._assistant: Assistant | None = None
         self.rejected: Rejected | None = None
-        self._not_up: Rejected | None = None  # tried again, and not taken back yet, or never: its cluster may be away
+        self._failure: Rejected | None = None  # the last; one whose store is away is never taken back
         self.swaps = 0
         self._trouble = ""
 
@@ -98,7 +98,7 @@ class Champion:
     @property
     def why_none(self) -> str:
         """Why nothing answers, where nothing does."""
-        found = self.rejected or self._not_up
+        found = self._failure
         if found is None:
             return "nothing is published yet: run `ragkeep nightly` first"
         return f"release {found.number} does not come up: {found.reason}"
@@ -142,6 +142,8 @@ class Champion:
 
     async def _look(self) -> None:
         at = pointer(self._paths)
+        if at is None:
+            self._failure = None
         if at is None or at.number == self.number:
             return
         if time.monotonic() < self._again:
@@ -153,16 +155,16 @@ class Champion:
         except Exception as error:  # whatever a backend raises: the old release answers on
             reason = f"{type(error).__name__}: {error}"
             log.error("release %d does not come up: %s", release.number, reason)
-            self._not_up = Rejected(release.number, reason, time.time())
+            self._failure = Rejected(release.number, reason, time.time())
             self._failed = self._failed + 1 if self._failing == release.number else 1
             self._failing, self._again = release.number, time.monotonic() + AGAIN_S
             if passing(error) or self._failed < TRIES:
                 return
-            self.rejected = self._not_up
+            self.rejected = self._failure
             await self._take_back(release, reason)
             return
         with self._lock:
-            self._assistant, self.rejected, self._not_up = assistant, None, None
+            self._assistant, self.rejected, self._failure = assistant, None, None
         self.swaps += 1
         self._swapped(assistant)
         log.info("release %d answers now, after %.2f s", release.number, time.monotonic() - began)

@@ -52,10 +52,13 @@ Meta = dict[str, Any]
 
 @dataclasses.dataclass
 class _Load:
-    """A version that this process may write to: numbers a vector, bytes sent so far."""
+    """A version that this process may write to: the length of its vectors, and of one it created what it was sent.
+
+    None stands for a version that others began, or a clone: how it is flushed is left alone.
+    """
 
     dim: int
-    sent: int = 0
+    sent_bytes: int | None = None
 
 
 def open_store(path: Path, params: IndexParams | None = None) -> OpenSearchStore:  # noqa: ARG001 - every store's factory
@@ -83,7 +86,7 @@ class OpenSearchStore:
         made, token = definition(dim, shards=self._params.shards), uuid4().hex
         made["mappings"]["_meta"] |= {"made_by": token, "shards": self._params.shards}
         self._start("PUT", f"/{self._version(index)}", made, index, ours=lambda meta: meta.get("made_by") == token)
-        self._building[index] = _Load(dim)
+        self._building[index] = _Load(dim, sent_bytes=0)
 
     def carry(self, index: str, *, base: str, rows: Mapping[str, str]) -> set[str]:
         """See `ports.VectorStore.carry`: a clone (hard links on the servers' disks) in which what is gone is deleted.
@@ -120,9 +123,11 @@ class OpenSearchStore:
         load = self._building[index]
         check_batch(batch, index, load.dim)
         new, size = write_chunks(self._cluster, self._version(index), batch)
-        before, load.sent = flush_mb(load.sent), load.sent + size
-        if flush_mb(load.sent) != before:
-            flush_at(self._cluster, self._version(index), flush_mb(load.sent))
+        if load.sent_bytes is not None:
+            before, load.sent_bytes = load.sent_bytes, load.sent_bytes + size
+            wanted = flush_mb(load.sent_bytes // self._params.shards)
+            if wanted != flush_mb(before // self._params.shards):
+                flush_at(self._cluster, self._version(index), wanted)
         return new
 
     def finish(self, index: str) -> None:

@@ -33,8 +33,9 @@ _MERGES = 3
 _ROWS = 256
 """Vectors turned into bytes at a time."""
 _FLUSH = "index.translog.flush_threshold_size"
+_LEAST_MB, _MOST_MB = 16, 512
 _LOADING = {
-    _FLUSH: "16mb",
+    _FLUSH: f"{_LEAST_MB}mb",
     "index.merge.policy.segments_per_tier": 1000,
     "index.merge.policy.max_merge_at_once": 1000,
 }
@@ -187,18 +188,19 @@ def write_chunks(cluster: Cluster, index: str, batch: EmbeddedBatch) -> tuple[in
     return _send_all(cluster, index, "create", bulk_lines(batch))
 
 
-def flush_mb(sent: int) -> int:
-    """How many megabytes a segment may take once so many bytes were sent: a sixteenth, from 16 to 512 by doubling.
+def flush_mb(sent_bytes: int) -> int:
+    """How many megabytes a segment may take once a shard was sent so many bytes: a sixteenth, 16 to 512 by doubling.
 
-    A merge puts what was near in a small graph near in the whole one. Of a million chunks from segments of two thousand
-    it made a graph that found .982 where one from forty thousand found .998.
+    A merge puts what was near in a small graph near in the whole one: of a million chunks in segments of two thousand
+    it made a graph that found less (docs/adr/0005-opensearch.md).
     """
-    return 1 << max(4, min(9, (sent >> 24).bit_length() - 1))
+    doubled: int = 1 << max(0, (sent_bytes >> 24).bit_length() - 1)
+    return min(_MOST_MB, max(_LEAST_MB, doubled))
 
 
 def flush_at(cluster: Cluster, index: str, megabytes: int) -> None:
     """Let segments of a version that is loaded take so much."""
-    cluster.ask("PUT", f"/{index}/_settings", {_FLUSH: f"{megabytes}mb"})
+    cluster.patiently(lambda: cluster.ask("PUT", f"/{index}/_settings", {_FLUSH: f"{megabytes}mb"}))
 
 
 def delete_chunks(cluster: Cluster, index: str, ids: Iterable[str]) -> None:
@@ -248,7 +250,7 @@ def _send(cluster: Cluster, index: str, action: str, lines: list[Line]) -> int:
 
 
 def settle(cluster: Cluster, index: str, *, dim: int, replicas: int, merge: bool) -> None:
-    """Read once what was written, then copy it to other nodes as far as there are any.
+    """Read once what was written, end what makes a load cheap, and copy it to other nodes as far as there are any.
 
     `merge` makes one segment a shard first. What was carried from another version is left to the server's own merges,
     which keep segments few and deleted chunks below a fifth: a graph of the whole index is not made for a small change.

@@ -67,7 +67,7 @@ def test_a_second_night_meanwhile_is_told_to_wait(project: Project) -> None:
 
 
 def test_a_night_that_is_stopped_says_so(project: Project) -> None:
-    """The whole group is told, as a terminal does: Prefect's server and the stage go with the night."""
+    """The whole group is told, as service managers do: Prefect's server and the stage go with the night."""
     (project.root / "docs" / "new.py").write_text('def new() -> None:\n    """Made last night."""\n')
     env = {name: value for name, value in project.env.items() if name != "PREFECT_API_URL"}
     began = time.time()

@@ -36,11 +36,15 @@ MODELS = [("fusion", 1), ("query-tower", 1)]
 
 @dataclass(frozen=True)
 class Killed:
-    """What is killed: `run` from the function `begins` on, after `prepare`; `done` is true of what it then says."""
+    """What is killed: `run` from the function `begins` on, after `prepare`.
+
+    `done` is the verdict of a run that does it, `again` that of one after which nothing is left to do.
+    """
 
     begins: tuple[Any, str]
     run: Callable[[Paths], dict[str, Any]]
-    done: Callable[[dict[str, Any]], bool]
+    done: str
+    again: str
     prepare: Callable[[Paths], object]
     live: int
     moves: list[tuple[str, int]]
@@ -71,15 +75,15 @@ def decided(paths: Paths) -> None:
 PUBLISHED = ("publish", 1)
 WHAT = {
     "promotion": Killed(
-        (learn, "_tried_out"), learning.learned, lambda said: said["verdict"] == "promoted", lambda _: None,
+        (learn, "_tried_out"), learning.learned, "promoted", "no gain", lambda _: None,
         live=2, moves=[PUBLISHED, ("publish", 2)],
     ),
     "trial": Killed(
-        (learn, "_tried_out"), hoping, lambda said: said["verdict"] == "on trial", tried,
+        (learn, "_tried_out"), hoping, "on trial", "no gain", tried,
         live=1, moves=[PUBLISHED], on_trial=2,
     ),
     "decision": Killed(
-        (nightly, "conclude"), learning.night, lambda said: said["release"] == "2", decided,
+        (nightly, "conclude"), learning.night, "unchanged", "unchanged", decided,
         live=2, moves=[PUBLISHED, ("promote", 2)], ended=1,
     ),
 }  # fmt: skip
@@ -95,7 +99,7 @@ def dying(paths: Paths, killed: Killed, die_at: int) -> None:
         return real(*args, **options)
 
     setattr(where, name, begun)
-    assert killed.done(killed.run(paths))
+    assert killed.run(paths)["verdict"] == killed.done
     (paths.root / "points").write_text(str(seen[0][0]))
 
 
@@ -108,16 +112,16 @@ def judged(paths: Paths, run: Callable[[], list[str]]) -> list[str]:
     return found
 
 
-def after(paths: Paths, killed: Killed, *, nightly: bool) -> list[str]:
+def after(paths: Paths, killed: Killed, *, night_first: bool) -> list[str]:
     """What is wrong after the next runs; they are run here."""
     said = []
-    if nightly:
+    if night_first:
         learning.night(paths)
         said += [f"after a night: {one}" for one in learning.wrong(paths)]
-    was = _stands(paths) == _wanted(killed)
+    wanted = killed.again if _stands(paths) == _wanted(killed) else killed.done
     result = killed.run(paths)
     said += [*learning.wrong(paths), *(f"{path.name} is left" for path in paths.models.glob(".*.tmp"))]
-    if not was and not killed.done(result):
+    if result["verdict"] != wanted:
         said.append(f"the next run said {result['verdict']}: {result['reasons']}")
     found = _stands(paths)
     return [*said, *([] if found == _wanted(killed) else [f"{found} and not {_wanted(killed)}"])]
@@ -146,14 +150,14 @@ def survive(folder: Path, killed: Killed, points: int) -> Iterator[tuple[int, li
     whole = learning.copied(fresh, folder / "whole")
     assert in_a_fork(lambda: dying(whole, killed, 0)) == 0
     total = int((whole.root / "points").read_text())
-    yield 0, judged(whole, lambda: after(whole, killed, nightly=True))
+    yield 0, judged(whole, lambda: after(whole, killed, night_first=True))
     for n in range(points):
         at = 1 + n * total // points
         tried = learning.copied(fresh, folder / f"killed-{at}")
         ended = in_a_fork(lambda: dying(tried, killed, at))  # noqa: B023 - it is done before the next one
         said = [] if ended == -9 else [f"not killed: {ended}"]
         said += [f"right after: {one}" for one in judged(tried, lambda: learning.broken(tried))]  # noqa: B023
-        said += judged(tried, lambda: after(tried, killed, nightly=n % 2 == 0))  # noqa: B023
+        said += judged(tried, lambda: after(tried, killed, night_first=n % 2 == 0))  # noqa: B023
         yield at, said
         shutil.rmtree(tried.root)
 

@@ -153,6 +153,7 @@ def test_segments_grow_with_the_version_and_are_neither_tiny_nor_huge() -> None:
     """Of a million chunks from tiny segments alone one merge makes a graph that finds less."""
     mb = 1 << 20
     assert [opensearch_index.flush_mb(sent * mb) for sent in (0, 511, 512, 4000, 99_999)] == [16, 16, 32, 128, 512]
+    assert opensearch_index._LOADING["index.translog.flush_threshold_size"] == "16mb"
 
 
 def test_a_large_load_lets_its_segments_grow(store: OpenSearchStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +161,41 @@ def test_a_large_load_lets_its_segments_grow(store: OpenSearchStore, monkeypatch
     store.create("docs-1", dim=DIM)
     store.write("docs-1", chunk_batch(3))
     assert own_settings(store, "docs-1")["index.translog.flush_threshold_size"] == "64mb"
+
+
+def test_a_clone_is_flushed_as_the_server_does(store: OpenSearchStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(store, "docs-1", batch := texts_batch(random_texts(100, words=20)))
+    monkeypatch.setattr(opensearch, "flush_mb", lambda sent: 16 if sent < 100 else 64)
+    carry(store, "docs-2", "docs-1", EmbeddedBatch(batch.chunks[10:], batch.vectors[10:]))
+    store.write("docs-2", texts_batch(random_texts(3, words=9, seed=2)))
+    assert own_settings(store, "docs-2") == {}
+
+
+def test_a_version_that_is_known_is_searched_in_one_request_and_not_while_it_is_written(
+    store: OpenSearchStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create("docs-1", dim=DIM)
+    store.write("docs-1", chunk_batch(3))
+    store.finish("docs-1")
+    store.search("docs-1", Query("x", mode="keyword"))
+    asked, ask = list[str](), store._cluster.ask
+    monkeypatch.setattr(
+        store._cluster, "ask", lambda method, path, *a, **o: (asked.append(path), ask(method, path, *a, **o))[1]
+    )
+    store.search("docs-1", Query("x", mode="keyword"))
+    assert [path.split("?")[0] for path in asked] == [f"/{store._version('docs-1')}/_search"]
+    store.write("docs-1", chunk_batch(3, salt=1))
+    with pytest.raises(IndexMissing):
+        store.search("docs-1", Query("x", mode="keyword"))
+
+
+def test_what_the_library_meets_is_not_logged_beside_what_we_say(
+    store: OpenSearchStore, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(IndexMissing):
+        store.search("nowhere", Query("x", mode="keyword"))
+    assert [record for record in caplog.records if record.name == "opensearch"] == []
+    assert capfd.readouterr().err == ""
 
 
 def test_a_large_change_is_built_whole(store: OpenSearchStore) -> None:
@@ -290,7 +326,7 @@ def test_wrong_settings_are_named_and_no_password_is_shown(tmp_path: Path, setti
 def test_a_password_is_in_no_repr_and_no_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     password = uuid4().hex
     monkeypatch.setenv("RAGKEEP_OPENSEARCH_PASSWORD", password)
-    with caplog.at_level(logging.DEBUG), own_store(user="me") as store:
+    with caplog.at_level(logging.DEBUG, logger="opensearch"), own_store(user="me") as store:
         build(store, "docs-1", chunk_batch(3))
         store.swap("docs", "docs-1")
         shown = f"{store!r} {store._params!r} {vars(store)} {store._cluster._transport!r}"

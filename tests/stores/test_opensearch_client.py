@@ -18,6 +18,8 @@ from ragkeep.config import OpenSearchParams
 from ragkeep.errors import MissingExtra, StoreError
 from ragkeep.stores import opensearch, opensearch_client
 from ragkeep.stores.opensearch import OpenSearchStore
+from ragkeep.stores.opensearch_client import Cluster, Refused
+from ragkeep.stores.opensearch_index import flush_at
 from ragkeep.types import Query
 from tests.stores.building import DIM, chunk_batch
 from tests.stores.wire import Answer, Authority, serving, tls_context
@@ -96,6 +98,20 @@ def test_a_cluster_that_stays_busy_is_an_error_and_nothing_is_taken_for_written(
     with serving(stub.answer) as url, store_at(url, patience_s=0.6) as store, busy:
         store.write("docs-1", chunk_batch(2))
     assert 2 <= len(stub.sent) < 6
+
+
+def test_a_load_whose_segments_shall_grow_waits_for_a_busy_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str]()
+
+    def ask(self: Cluster, method: str, path: str, body: object = None, **_: object) -> object:
+        asked.append(path)
+        if len(asked) < 3:
+            raise Refused("too busy", 429)
+        return {}
+
+    monkeypatch.setattr(Cluster, "ask", ask)
+    flush_at(Cluster(OpenSearchParams(patience_s=30)), "docs-1", 32)
+    assert asked == ["/docs-1/_settings"] * 3
 
 
 def test_large_batches_are_cut_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ def test_a_rollback_that_comes_too_late_is_refused_in_words(page: Page, server: 
 def test_a_trial_says_who_wins_so_far_and_when_it_is_carried_out(page: Page, server: Standin) -> None:
     open_tab(page, "Trial")
     expect(page.get_by_role("heading", name="Release 13 is on trial against release 12")).to_be_visible()
-    expect(page.get_by_text("270 of 400; then the next night carries it out")).to_be_visible()
+    expect(page.get_by_text("270 of 400, by at least five people; then the next night carries it out")).to_be_visible()
     row = page.get_by_role("region", name="What the trial shows").get_by_role("row").nth(1)
     expect(row).to_contain_text("0.036")
     expect(row).to_contain_text("0.011 to 0.061")
@@ -60,6 +60,34 @@ def test_a_trial_says_who_wins_so_far_and_when_it_is_carried_out(page: Page, ser
     server.state.ops["trial"] |= over
     page.reload()
     expect(page.get_by_text("release 13 was promoted: people chose it")).to_be_visible()
+    expect(page.get_by_text("carries it out")).to_have_count(0)
+
+
+def test_a_trial_in_the_shadow_shows_how_the_two_differ(page: Page, server: Standin) -> None:
+    alike = {
+        "measure": "overlap@5",
+        "champion": None,
+        "challenger": None,
+        "difference": 0.84,
+        "lo": None,
+        "hi": None,
+        "n": 60,
+    }
+    slower = {
+        "measure": "search_ms",
+        "champion": 20.4,
+        "challenger": 12.2,
+        "difference": -8.2,
+        "lo": -9.1,
+        "hi": -7.0,
+        "n": 60,
+    }
+    server.state.ops["trial"] |= {"measures": [alike, slower], "counts": None}
+    server.state.ops["trial"]["trial"] |= {"mode": "shadow", "answers": 0}
+    open_tab(page, "Trial")
+    rows = page.get_by_role("region", name="What the trial shows").get_by_role("row")
+    expect(rows.nth(1)).to_contain_text("Alike, first five")
+    expect(rows.nth(2)).to_contain_text("−8 ms")
 
 
 def test_an_older_release_is_promoted(page: Page, server: Standin) -> None:

@@ -18,6 +18,7 @@ const MEASURES: Record<string, string> = {
   latency_ms: "Time of an answer",
   search_ms: "Time of a search",
   preference: "Preferred, beyond one half",
+  "overlap@5": "Alike, first five",
   rbo: "Alike in order, first ten",
 };
 
@@ -86,9 +87,9 @@ function Facts({ found, trial }: { found: TrialState; trial: Trial }) {
   const facts: Record<string, string | undefined> = {
     How: `${MODES[trial.mode]}, ${part}`,
     Began: `${momentOf(trial.started_at)}, by ${trial.who}: ${trial.reason}`,
-    "So far": `${plural(answers, "answer")} to ${plural(people, trial.by)}`,
+    Answers: `${plural(answers, "answer")} to ${plural(people, trial.by)}`,
     Clicks: counts && Object.entries(counts).map(([name, n]) => `${count(n)} ${name}`).join(", "),
-    "Decided by people": trial.answers ? `${count(decided)} of ${count(trial.answers)}; then the next night carries it out` : undefined,
+    "Decided by people": trial.answers ? `${count(decided)} of ${count(trial.answers)}${found.running ? ", by at least five people; then the next night carries it out" : ""}` : undefined,
     "Answered by the champion instead": fellBack ? count(fellBack) : undefined,
   };
   return (
