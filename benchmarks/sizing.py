@@ -23,8 +23,8 @@ class Inputs:
 
     disk: float = 3008  # bytes of a merged chunk on disk
     graph: float = 1577  # bytes of its vector and its place in the graph, which are to stay in memory
-    load: float = 709  # chunks a CPU-second, written, client and server together
-    merge: float = 933  # chunks a CPU-second, merged to one segment
+    load: float = 1175  # chunks a CPU-second, written, client and server together
+    merge: float = 2496  # chunks a CPU-second, merged to one segment
     embed_core: float = 18.2  # chunks a CPU-second embedded on one core
     builder: float = 274  # bytes a chunk of the process that writes and seals, ids and digests
     # assumptions
