@@ -67,12 +67,11 @@ def test_a_second_night_meanwhile_is_told_to_wait(project: Project) -> None:
 
 
 def test_a_night_that_is_stopped_says_so(project: Project) -> None:
-    """The whole group is told, as service managers do: Prefect's server and the stage go with the night."""
+    """The whole group is told, as service managers do: the stage goes with the night."""
     (project.root / "docs" / "new.py").write_text('def new() -> None:\n    """Made last night."""\n')
-    env = {name: value for name, value in project.env.items() if name != "PREFECT_API_URL"}
     began = time.time()
     night = subprocess.Popen(
-        [sys.executable, "-m", "ragkeep.cli", "nightly", "--json"], cwd=project.root, env=env, text=True,
+        [sys.executable, "-m", "ragkeep.cli", "nightly", "--json"], cwd=project.root, env=project.env, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     while not project.ran_since(began):

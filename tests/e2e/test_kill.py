@@ -6,7 +6,7 @@ from tests.e2e.kill_points import survive
 from tests.sizes import sizes
 
 
-@sizes(10, 25)
+@sizes(5, 25)
 def test_killed_anywhere_the_next_run_ends_in_the_same_bytes(tmp_path: Path, size: int) -> None:
     results = list(survive(tmp_path, size))
     assert len(results) == size

@@ -10,7 +10,7 @@ from tests.sizes import sizes
 
 
 @pytest.mark.parametrize("what", ["promotion", "trial", "decision"])
-@sizes(4, 50, slow=False)
+@sizes(3, 50, slow=False)
 def test_what_was_killed_is_finished_by_the_next_run(what: str, size: int) -> None:
     """In a process of its own, which forks: this one may hold threads."""
     command = [sys.executable, "-m", "tests.flows.learn_kills", "--points", str(size), "--what", what]

@@ -27,7 +27,7 @@ def found_first(queries: np.ndarray, passages: np.ndarray) -> float:
 
 
 def read_back(folder: Path, made: Learned):
-    return openvino_folder(EmbedParams(backend="openvino", model=str(made.folder)), folder / "cache")
+    return openvino_folder(EmbedParams(backend="openvino", model=str(made.folder), precision="fp32"), folder / "cache")
 
 
 def test_a_query_tower_learns_what_people_call_things(unbroken: dict[str, tuple[Path, Learned]]) -> None:

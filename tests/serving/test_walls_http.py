@@ -92,6 +92,7 @@ class Thief:
         self.secret = served.key({"default": "admin"}, ("chat", "documents", "ops", "admin"))
         headers = {"Authorization": f"Bearer {self.secret}"}
         self.client = served.closing.enter_context(httpx.Client(base_url=served.url, headers=headers, timeout=60))
+        self.asked: set[str] = set()
         self.own = [self.client.post("/v1/chat", json={**MINE, "stream": False}).json()["answer_id"]]
         self.doors: list[Callable[[], tuple[str, str]]] = [
             self.search, self.search, self.chat, self.stream, self.completion, self.by_id, self.by_id, self.lists,
@@ -113,7 +114,13 @@ class Thief:
     def ask(self, method: str, path: str, **options: Any) -> tuple[str, str]:
         reply = self.client.request(method, path, **options)
         assert reply.status_code < 500, (path, options, reply.text)
-        return f"{path} {options}", f"{reply.headers} {reply.text}"
+        return f"{path} {options}", f"{reply.headers} {self.without_own_titles(reply.text)}"
+
+    def without_own_titles(self, text: str) -> str:
+        """Leave out of a list of conversations what the thief itself said in them: it may have asked for an id."""
+        for question in self.asked:
+            text = text.replace(f'"title":{json.dumps(question, ensure_ascii=False)}', "")
+        return text
 
     def body(self, **said: Any) -> dict[str, Any]:
         """A body with hostile values in some of the places that name something."""
@@ -126,7 +133,9 @@ class Thief:
         return said | {name: places[name] for name in self.random.sample(list(places), self.random.randint(0, 2))}
 
     def question(self) -> str:
-        return self.random.choice([ASK["message"], MINE["message"], "canary code", "second door", self.pick("?")]) or "?"
+        said = self.random.choice([ASK["message"], MINE["message"], "canary code", "second door", self.pick("?")]) or "?"
+        self.asked.add(said)
+        return said
 
     def search(self) -> tuple[str, str]:
         body = self.body(query=self.question())

@@ -169,7 +169,7 @@ def test_a_ray_of_its_own_makes_the_bytes_of_local_and_leaves_nothing_behind(cor
 
 
 @needs_ray
-@pytest.mark.slow
+@pytest.mark.soak
 def test_what_a_killed_run_had_made_is_kept_and_its_ray_ends_with_it(corpora: tuple[Corpus, Corpus]) -> None:
     local, ray = corpora
     with ray.stage("ray", f"{HERE}:slow") as stage:
@@ -182,7 +182,7 @@ def test_what_a_killed_run_had_made_is_kept_and_its_ray_ends_with_it(corpora: tu
 
 
 @needs_ray
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_killed_worker_changes_no_byte(corpora: tuple[Corpus, Corpus], cluster: dict[str, str]) -> None:
     local, ray = corpora
     local.run("local")
