@@ -92,7 +92,7 @@ class Thief:
         self.secret = served.key({"default": "admin"}, ("chat", "documents", "ops", "admin"))
         headers = {"Authorization": f"Bearer {self.secret}"}
         self.client = served.closing.enter_context(httpx.Client(base_url=served.url, headers=headers, timeout=60))
-        self.asked: set[str] = set()
+        self.said: set[object] = set()
         self.own = [self.client.post("/v1/chat", json={**MINE, "stream": False}).json()["answer_id"]]
         self.doors: list[Callable[[], tuple[str, str]]] = [
             self.search, self.search, self.chat, self.stream, self.completion, self.by_id, self.by_id, self.lists,
@@ -109,18 +109,24 @@ class Thief:
 
     def pick(self, *more: str) -> str:
         known = [self.vault.document, self.vault.answer, self.vault.session, self.vault.key, self.vault.room]
-        return self.random.choice([*HOSTILE, *known, "uploads-vault", "vault/codes.md", "manual/pumps.md", *more])
+        picked = self.random.choice([*HOSTILE, *known, "uploads-vault", "vault/codes.md", "manual/pumps.md", *more])
+        self.said.add(picked)
+        return picked
 
     def ask(self, method: str, path: str, **options: Any) -> tuple[str, str]:
         reply = self.client.request(method, path, **options)
         assert reply.status_code < 500, (path, options, reply.text)
-        return f"{path} {options}", f"{reply.headers} {self.without_own_titles(reply.text)}"
+        own = path.startswith("/v1/sessions") and reply.status_code == 200
+        text = json.dumps(self.without_own(reply.json()), ensure_ascii=False) if own else reply.text
+        return f"{path} {options}", f"{reply.headers} {text}"
 
-    def without_own_titles(self, text: str) -> str:
-        """Leave out of a list of conversations what the thief itself said in them: it may have asked for an id."""
-        for question in self.asked:
-            text = text.replace(f'"title":{json.dumps(question, ensure_ascii=False)}', "")
-        return text
+    def without_own(self, value: Any) -> Any:
+        """Leave out of conversations what the thief named or asked itself: it may have used the vault's ids."""
+        if isinstance(value, list):
+            return [self.without_own(one) for one in value]
+        if isinstance(value, dict):
+            return {key: self.without_own(one) for key, one in value.items()}
+        return None if value in self.said else value
 
     def body(self, **said: Any) -> dict[str, Any]:
         """A body with hostile values in some of the places that name something."""
@@ -134,7 +140,7 @@ class Thief:
 
     def question(self) -> str:
         said = self.random.choice([ASK["message"], MINE["message"], "canary code", "second door", self.pick("?")]) or "?"
-        self.asked.add(said)
+        self.said.add(said)
         return said
 
     def search(self) -> tuple[str, str]:

@@ -84,10 +84,26 @@ def exists_unsealed(store: VectorStore, index: str) -> bool:
 
 
 def check_whole(store: VectorStore) -> None:
-    """Live is a version whose receipt is there and true, and all of it is found."""
+    """Live is a version whose receipt is there and true, and all of it is found.
+
+    Looked at again where it moved meanwhile: a server goes on with what a killed process had asked of it.
+    """
+    live = store.live("docs")
+    try:
+        _check_whole(store)
+    except AssertionError:
+        if store.live("docs") == live:
+            raise
+        check_whole(store)
+
+
+def _check_whole(store: VectorStore) -> None:
     version = store.versions("docs")[0]
     ids = list(store.ids(version.name))
     assert (version.name, version.chunks, version.digest) == (store.live("docs"), len(ids), ids_digest(ids))
-    assert sorted(ids) == sorted(chunk.id for chunk in contents(night_of(store)).chunks)
+    assert sorted(ids) == sorted(chunk.id for chunk in contents(night_of(store)).chunks), (
+        f"{version.name} is another night's"
+    )
     found = store.search("docs", Query("shared", vector=np.ones(DIM, np.float32), k=99))
-    assert sorted(hit.chunk.id for hit in found) == sorted(ids)
+    missing = set(ids) - {hit.chunk.id for hit in found}
+    assert not missing, f"{version.name} has {len(ids)} chunks, a search finds {len(found)}: {sorted(missing)[:3]}"
