@@ -133,7 +133,7 @@ def test_an_edit_is_forgotten_a_few_chunks_later(place: int, words: int) -> None
     before = check(prose("\n\n".join(paragraphs)), DEFAULT)
     paragraphs[place] = "word " * words
     gone, _ = changed(before, check(prose("\n\n".join(paragraphs)), DEFAULT))
-    assert gone <= 20  # of 12,000 such edits one in five touches more than three, the most known is 15
+    assert gone <= 15  # the most that any of these edits was seen to change
 
 
 def test_an_edit_in_one_section_leaves_the_others_alone() -> None:

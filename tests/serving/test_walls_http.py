@@ -121,7 +121,9 @@ class Thief:
         return f"{path} {options}", f"{reply.headers} {text}"
 
     def without_own(self, value: Any) -> Any:
-        """Leave out of conversations what the thief named or asked itself: it may have used the vault's ids."""
+        """Leave out of its own conversations what the thief named or asked itself: it may have used the vault's ids."""
+        if isinstance(value, dict) and value.get("workspace", "default") != "default":
+            return value
         if isinstance(value, list):
             return [self.without_own(one) for one in value]
         if isinstance(value, dict):
