@@ -11,6 +11,7 @@ whereas padding changes how the sums over tokens are split (measured: 1.5e-7 wit
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
@@ -89,15 +90,25 @@ def choose_precision(wanted: str, *, bf16: bool) -> str:
 
 def compiled(graph: Any, precision: str, *, streams: int, threads: int) -> Any:
     """Compile a graph, or the path of one, for the CPU. Pinning would put two processes on one core."""
-    import openvino as ov
-
     options = {
         "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": threads,
         "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
     }
-    return ov.Core().compile_model(graph, "CPU", options)
+    return _runtime().compile_model(graph, "CPU", options)
+
+
+@functools.cache
+def _runtime() -> Any:
+    """OpenVINO's core, one for as long as the process lives.
+
+    Each brings a signal stack for the thread that compiles first and unmaps it when its last model is freed, also where
+    another has taken it for the one to go back to: the next signal to that thread would be a crash.
+    """
+    import openvino as ov
+
+    return ov.Core()
 
 
 class OpenVINOEmbedder:

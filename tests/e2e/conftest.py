@@ -27,9 +27,12 @@ def first_night(tmp_path_factory: pytest.TempPathFactory) -> Project:
         return project
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Prefect server for all later nights: starting one for each would cost 15 CPU seconds a test."""
+    """A Prefect server for all later nights: starting one for each would cost 15 CPU seconds a test.
+
+    It ends with this folder's tests: an idle one takes a twentieth of a core.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
         patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

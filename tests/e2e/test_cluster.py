@@ -41,21 +41,15 @@ def test_the_night_publishes_to_the_cluster_and_ask_answers_from_it(live: Projec
     assert live.run("nightly").json["verdict"] == "unchanged"
 
 
-def test_a_changed_night_swaps_and_the_way_back_is_one_command(live: Project) -> None:
+def test_a_wrong_password_is_one_line_the_next_night_swaps_and_the_way_back_is_one_command(live: Project) -> None:
     edit(live, "Never touch the flux capacitor.")
-    assert live.run("nightly").json["published"] is True
-    assert "flux capacitor" in live.run("search", "flux capacitor").json["hits"][0]["text"]
-    live.run("releases", "rollback", "--reason", "wrong guide")
-    assert not any("flux capacitor" in hit["text"] for hit in live.run("search", "flux capacitor").json["hits"])
-
-
-def test_a_wrong_password_is_one_line_and_the_next_night_goes_on(live: Project) -> None:
-    edit(live, "Feed the hamster before you start the engine.")
     said = live.run("nightly", check=1, RAGKEEP_OPENSEARCH_PASSWORD="wrong").json["error"]
     assert "does not know user 'admin' or the password" in said
     assert live.run("search", "how do I make a web address?").json["hits"][0]["uri"] == "docs/slugify.py"
     assert live.run("nightly").json["published"] is True
-    assert "hamster" in live.run("search", "hamster").json["hits"][0]["text"]
+    assert "flux capacitor" in live.run("search", "flux capacitor").json["hits"][0]["text"]
+    live.run("releases", "rollback", "--reason", "wrong guide")
+    assert not any("flux capacitor" in hit["text"] for hit in live.run("search", "flux capacitor").json["hits"])
 
 
 def test_with_a_node_killed_both_the_answers_and_the_night_go_on(live: Project, cluster: Cluster) -> None:

@@ -158,6 +158,24 @@ def test_threads_that_share_it_get_their_own_vectors(minilm: OpenVINOEmbedder) -
     assert all(np.array_equal(one, other) for one, other in zip(alone * 3, together, strict=True))
 
 
+def test_a_signal_after_models_were_freed_reaches_its_handler(tmp_path: Path) -> None:
+    code = f"""
+import signal
+from pathlib import Path
+from ragkeep.config import EmbedParams
+from ragkeep.embedders import load_embedder
+load = lambda: load_embedder(EmbedParams(precision="fp32"), Path({str(tmp_path)!r}))
+first, second = load(), load()
+first.embed(["a"], role="query"), second.embed(["a"], role="query")
+del first
+del second
+signal.signal(signal.SIGTERM, lambda *_: print("told"))
+signal.raise_signal(signal.SIGTERM)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "told\n"), done.stderr
+
+
 def test_a_model_that_is_freed_right_after_its_last_batch_hangs_nobody(tmp_path: Path) -> None:
     """The runtime's callback threads want the interpreter; one who frees the model held it and waited for them."""
     texts = [" ".join(["pump"] * n) for n in range(1, 13)]
