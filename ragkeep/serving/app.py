@@ -135,8 +135,12 @@ def _own_routes(app: FastAPI) -> None:
     @app.get("/health/ready", dependencies=[PublicRoute], responses={503: {"description": "No release answers"}})
     @app.get("/health", dependencies=[PublicRoute], responses={503: {"description": "No release answers"}})
     async def ready(request: Request) -> JSONResponse:
-        """Say what works: 200 while questions are answered (ok or degraded), 503 while none is."""
-        found = at(request).health()
+        """Say what works: 200 while questions are answered (ok or degraded), 503 while none is.
+
+        Why something does not is said to callers who show who they are: a reason may name hosts and paths.
+        """
+        server = at(request)
+        found = server.health(reasons=await server.auth.knows(request))
         return JSONResponse(found, status_code=503 if found["status"] == "down" else 200)
 
     @app.get("/metrics", dependencies=[PublicRoute], response_class=Response)

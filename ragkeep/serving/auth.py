@@ -25,7 +25,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.security.base import SecurityBase
 
 from ..database import Database
-from ..errors import ConfigError, Forbidden, Unauthorized
+from ..errors import ConfigError, Forbidden, RequestError, Unauthorized
 from . import context
 from .keys import Keys
 from .params import AuthParams
@@ -59,6 +59,14 @@ class Auth:
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthorized("show who you are: Authorization: Bearer <API key or token>")
         return await self.of_token(token.strip())
+
+    async def knows(self, connection: HTTPConnection) -> bool:
+        """Whether the caller shows who they are, on a route that answers others as well."""
+        try:
+            await self.identify(connection)
+        except RequestError:
+            return False
+        return True
 
     async def of_token(self, token: str) -> Principal:
         """Tell whose API key or token this is. Raises Unauthorized, ServiceAway."""

@@ -108,6 +108,10 @@ def test_a_release_that_does_not_come_up_is_not_used_and_said_so(served: Served,
     found = client.get("/health")
     assert (found.status_code, found.json()["status"]) == (200, "degraded")
     assert "docs-0000000000000000" in found.json()["checks"]["newest_release"]["reason"]
+    for headers in ({}, {"Authorization": "Bearer rk_nobodys"}):  # a reason may name hosts
+        stranger = httpx.get(f"{served.url}/health", headers=headers)
+        assert (stranger.status_code, stranger.json()["status"]) == (200, "degraded")
+        assert stranger.json()["checks"]["newest_release"] == {"ok": False}
     assert client.post("/v1/chat", json=ASK).json()["release"] in ("1", "2")
 
 
