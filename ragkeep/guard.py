@@ -1,7 +1,9 @@
 """What is not answered, and what no answer may contain, decided without a model.
 
 Questions on a blocked topic are refused with its reason. Answers hold no HTML, no images and no links: a document may
-have told the model to put one in. Code blocks stay as they are, but for addresses that stand in no snippet.
+have told the model to put one in. Code stays as it is, but for addresses that stand in no snippet; what could be read as
+code here and as something else by CommonMark (a backquote that nothing ends in its line, a block of code inside a list)
+is written so that both read the same.
 
 guard = OutputGuard(sources)
 for piece in pieces:
@@ -40,11 +42,15 @@ TAG = re.compile(
     rf"<(?:/?(?:{_NAMES})(?:[\s/][^<>]*)?|!--.*?--|![a-z][^<>]*|\?[^<>]*|/?[a-z][\w:-]*\s[^<>]*=[^<>]*)/?>", re.IGNORECASE
 )
 UNFINISHED = re.compile(rf"<(?=/?(?:{_NAMES})\b|!|\?)[^<>]*$", re.IGNORECASE)
-INLINE = re.compile(r"(`+)(?!`).*?[^`]\1(?!`)")
-FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-OPENING = re.compile(r"^ {0,3}[`~]|[`\[]|<(?=[^\s=])|<$|!$")
+BEGINS_TAG = re.compile(r"<(?=/?[a-z]|[!?]|[^\s<>]*@)", re.IGNORECASE)
+"""What HTML and Markdown read as a tag of any name, which may go on in the next line; before a space it is a sign."""
+LINKS = re.compile(r"\](?=[(:])")
+"""Without it no link, image or definition of one is left, whatever stands in the brackets, in however many lines."""
+FENCE = re.compile(r"([ \t]*)(`{3,}(?=[^`]*$)|~{3,})")
+CLOSING = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*((?:\[\d{1,3}\][,;.]?[ \t]*)*)")
+"""The end of a block of code, and the numbers of sources behind it, which CommonMark wants in a line of their own."""
+OPENING = re.compile(r"^[ \t]*(?:[`~]|$)|[`\[]|<(?=[^\s=])|<$|!$")
 """Where something begins that is only understood when its end is seen."""
-MARKERS = re.compile(r"(?:\s*\[\d{1,3}\][,;.]?)+\s*$")
 REMOVED = "(link removed)"
 LONGEST = 4000
 """Characters of one line that are held back at most while a tag or a code span in it has not ended."""
@@ -72,17 +78,18 @@ class OutputGuard:
         self._held = ""
         self._begun = False  # whether the beginning of the line at hand was let through
         self._fence = ""  # the marks that opened the block of code we are in
+        self._indent = 0  # how far it was moved to the left
 
     def feed(self, piece: str) -> str:
         """Take a piece in; return what may be shown by now."""
-        self._held += piece
+        self._held += piece.replace("\r", "")  # which ends a line as well
         lines = self._held.split("\n")
         done = ""
         for line in lines[:-1]:
-            done += self._line(line) + "\n"
+            done += self._line(line, whole=True) + "\n"
             self._begun = False
         cut = self._safe(lines[-1])
-        done += self._line(lines[-1][:cut]) if cut else ""
+        done += self._line(lines[-1][:cut], whole=False) if cut else ""
         self._begun = self._begun or cut > 0
         self._held = lines[-1][cut:]
         return done
@@ -90,7 +97,7 @@ class OutputGuard:
     def flush(self) -> str:
         """Return the rest: the text has ended."""
         rest, self._held = self._held, ""
-        return self._line(rest)
+        return self._line(rest, whole=True)
 
     def _safe(self, line: str) -> int:
         """How much of an unfinished line can no longer become a tag, a link or code, whatever follows: whole words."""
@@ -99,36 +106,70 @@ class OutputGuard:
         start = OPENING.search(line)
         return line.rfind(" ", 0, start.start() if start else len(line)) + 1
 
-    def _line(self, line: str) -> str:
-        mark = None if self._begun else FENCE.match(line)
+    def _line(self, line: str, *, whole: bool) -> str:
+        """Clean a line, or the rest of one, or, where it is not whole, its beginning: nothing is decided by that."""
         if self._fence:
-            if mark and mark[1].startswith(self._fence) and not MARKERS.sub("", line).strip(" `~"):
-                self._fence = ""
+            return self._in_block(line, whole=whole)
+        mark = None if self._begun else FENCE.match(line)
+        if mark and whole:
+            self._fence, self._indent = mark[2], mark.end(1)
+            return self._code(line[mark.end(1) :])
+        made = self._prose(line)
+        mark = None if self._begun else FENCE.match(made)  # of a line too long, or behind a tag that was taken out
+        return f"{mark[1]}{quoted(mark[2])}{made[mark.end() :]}" if mark else made
+
+    def _in_block(self, line: str, *, whole: bool) -> str:
+        """Move blocks of code to the left margin: inside a list or a quotation they would end with that."""
+        if self._begun:
             return self._code(line)
-        if mark:
-            self._fence = mark[1]
-            return self._code(line)
-        return self._prose(line)
+        end = CLOSING.fullmatch(line) if whole else None
+        if end and end[1].startswith(self._fence):
+            self._fence = ""
+            return end[1] + (f"\n{end[2].rstrip()}" if end[2] else "")
+        margin = len(line) - len(line.lstrip(" \t"))
+        return self._code(line[min(margin, self._indent) :])
 
     def _prose(self, line: str) -> str:
-        """Clean a line; what stands between backquotes is code."""
-        made, at = "", 0
-        for span in INLINE.finditer(line):
-            made += _plain(line[at : span.start()]) + self._code(span.group())
-            at = span.end()
-        return made + _plain(line[at:])
+        """Clean a line; what stands between backquotes, as many on both sides, is code. Others become quotes."""
+        made, plain, at = "", "", 0
+        runs = list(re.finditer("`+", line))
+        while runs:
+            begin = runs.pop(0)
+            plain += line[at : begin.start()]
+            at = begin.end()
+            end = next((n for n, run in enumerate(runs) if run.group() == begin.group()), None)
+            end = None if _escapes(plain) else end
+            if end is None:
+                plain += quoted(begin.group())
+                continue
+            plain = _plain(plain)
+            made += f"{plain} " if _escapes(plain) else plain  # what stood between the backslash and the code is gone
+            made += self._code(line[begin.start() : runs[end].end()])
+            plain, at = "", runs[end].end()
+            del runs[: end + 1]
+        return made + _plain(plain + line[at:])
 
     def _code(self, line: str) -> str:
         """Leave code as it is, but for addresses that no snippet holds."""
         return ADDRESS.sub(lambda m: m.group() if any(m.group() in text for text in self._sources) else REMOVED, line)
 
 
+def quoted(marks: str) -> str:
+    """What stands for marks of code that begin none."""
+    return "'" * len(marks)
+
+
+def _escapes(text: str) -> int:
+    """Whether a backslash at the end takes its meaning from the mark that follows."""
+    return (len(text) - len(text.rstrip("\\"))) % 2
+
+
 def _plain(text: str) -> str:
-    if not re.search(r"[<\[:/]|www\.", text, re.IGNORECASE):
+    if not re.search(r"[<[\]:/]|www\.", text, re.IGNORECASE):
         return text
     before = None
     while before != text:  # what is taken out may join what stood around it into another tag
         before = text
         text = UNFINISHED.sub("", TAG.sub("", text))
     text = LINK.sub(r"\1", IMAGE.sub(r"\1", AUTOLINK.sub(r"\1", text)))
-    return ADDRESS.sub(REMOVED, text)
+    return LINKS.sub("] ", BEGINS_TAG.sub("< ", ADDRESS.sub(REMOVED, text)))

@@ -4,6 +4,9 @@ import json
 import random
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from ragkeep.config import BlockedTopic
 from ragkeep.guard import ADDRESS, TAG, OutputGuard, clean, refusal
@@ -24,10 +27,18 @@ HOSTILE = {
     "[x]: http://evil\n[ref][x] go": "x (link removed)\nref go",
     "the data:image/png;base64,xx end": "the (link removed) end",
     "```sh\ncurl http://evil/1\n```": "```sh\ncurl (link removed)\n```",
+    'File "<stdin>", a List<String> and <x\nonclick=y>': 'File "< stdin>", a List< String> and < x\nonclick=y>',
+    "[a\nb](/out) and [1](/out)\n[1]: /out": "[a\nb] (/out) and [1] (/out)\n[1] : /out",
+    "one ` here\nand `</b>` there": "one ' here\nand `</b>` there",
+    "``` and `<b>` and \\`<i>`": "''' and `<b>` and \\''",
+    "1. do\n   ```\n   x = 1\n   ``` [1]\n<b>": "1. do\n```\nx = 1\n```\n[1]\n",
+    "```a`b\n<b>": "'''a'b\n",
+    "~~~\n```\n~~~\t\n<b>": "~~~\n```\n~~~\n",
+    "</a>~~~\n~~~\n<b>": "'''\n~~~\n<b>",
 }
 HARMLESS = (
     "plain words, a < b and a > b. [1]",
-    "List<String> and dict[str, int] and x[0] [1] [2]",
+    "dict[str, int] and x[0], p<0.05, a <- b [1] [2]",
     "C:\\temp, std::vector, a//b, 10:30, data: 5, file: a.txt, see [the docs] [1]",
     'use `<img>` and `get("https://api.example.com/v1")` [1]',
     '```html\n<img src="a.png">\nget("https://api.example.com/v1")\n```\nthen [1]',
@@ -53,6 +64,26 @@ def test_pieces_join_up_to_the_cleaned_whole(text: str) -> None:
             shown += guard.feed(text[at : at + step])
             at += step
         assert shown + guard.flush() == clean(text, HITS)
+
+
+MARKS = r"""
+    [ ] ( ) < > ! ` `` ``` ```` ~~~ \ * - / # = " ' : [1] [1]: ]( ]: <b </a> <a> <x onclick=y <!-- --> <? <![CDATA[ ]]>
+    <a@b.co> <h:x> www.e.com //e.com http://e.com data:text/html,x javascript: mailto:a@b.co &lt; img a x"""
+SPACES = (" ", "\t", "    ", "\n", "\n\n", "\r", "\n```\n", "\n~~~\n", "\n- ```\n", "\n> ~~~\n", "\n1. a\n   ```\n")
+MARKUP = st.lists(st.sampled_from((*MARKS.split(), *SPACES)), max_size=16).map("".join)
+
+
+def marked_up(text: str) -> list[str]:
+    """What CommonMark makes a link, an image or markup of."""
+    tokens = [one for block in MarkdownIt("commonmark").parse(text) for one in (block, *(block.children or ()))]
+    return [one.type for one in tokens if one.type in ("link_open", "image", "html_block", "html_inline")]
+
+
+@given(MARKUP)
+@example("\\<![CDATA[``<a@b.co>``<x@y.co>")
+@example("-<*<a@b.co>script> [1]")
+def test_whatever_is_written_commonmark_finds_no_markup_in_it(text: str) -> None:
+    assert marked_up(clean(text, [])) == []
 
 
 def test_words_are_shown_before_their_line_ends() -> None:
