@@ -75,10 +75,12 @@ class Rules:
     """What a candidate must show. `min_unseen` and `min_guard` are changes of nDCG@10 that are still borne.
 
     They are held against the estimate, not its lower bound: with a few hundred lessons a bound would refuse candidates
-    that change nothing. `min_lessons` for the report, below which nothing is promoted.
+    that change nothing. What is borne as a loss is no gain worth a change, whose lower bound must be above 0 besides:
+    of twenty models taught by chance one was measurably better. `min_lessons` for the report, below which nothing is
+    promoted.
     """
 
-    min_gain: float = 0.0
+    min_gain: float = 0.005
     min_unseen: float = -0.005
     min_guard: float = -0.01
     min_lessons: int = 30
@@ -219,9 +221,8 @@ def verdict(gain: Gain, *, guard: Paired | None = None, rules: Rules | None = No
         (held if passed else against).append(text)
 
     check(one.n >= rules.min_lessons, f"{one.n} lessons were held out, {rules.min_lessons} are needed")
-    check(
-        one.ci[0] > rules.min_gain, f"end to end {told_of(one)}: the lower bound must be above {_points(rules.min_gain)}"
-    )
+    wanted = f"the lower bound must be above 0, the gain at least {_points(rules.min_gain)}"
+    check(one.ci[0] > 0 and one.delta >= rules.min_gain, f"end to end {told_of(one)}: {wanted}")
     other = gain.slices.get("unseen", {}).get("ndcg_at_10")
     if other is not None and other.n >= _FEW:
         check(other.delta >= rules.min_unseen, f"unseen documents {told_of(other)}: at least {_points(rules.min_unseen)}")

@@ -2,8 +2,8 @@
 
 One JSON object a line: {"id", "text", "split": "dev" | "test", "labels": [...], "answerable": true | false}. A label is
 {"name": "json.load"} (a qualified name in the sources of "stdlib", or of "source"), {"document": glob on uris, "quote":
-exact text} or {"document": uri, "span": [start, end]}. Labels are alternatives; those with different "group" numbers are
-different pieces that are all needed.
+exact text}, {"document": uri, "span": [start, end]}, or {"document": glob} for all of it. Labels are alternatives; those
+with different "group" numbers are different pieces that are all needed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ragkeep.types import content_id
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A place that answers a question: a `name`, or a `document` with a `quote` or a `span` of characters."""
+    """A place that answers a question: a `name`, or a `document`, or its `quote` or `span` of characters alone."""
 
     name: str = ""
     source: str = "stdlib"
@@ -29,9 +29,9 @@ class Label:
     group: int = 0
 
     def __str__(self) -> str:
-        return (
-            self.name or f"{self.document}: {self.quote[:60]!r}" if self.span is None else f"{self.document}{self.span}"
-        )
+        if self.quote:
+            return f"{self.document}: {self.quote[:60]!r}"
+        return self.name or (f"{self.document}{self.span}" if self.span else self.document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ def _label(row: dict[str, Any], where: str) -> Label:
         name=row.get("name", ""), source=row.get("source", "stdlib"), document=row.get("document", ""),
         quote=row.get("quote", ""), span=span, group=int(row.get("group", 0)),
     )  # fmt: skip
-    if bool(label.name) == bool(label.document and (label.quote or label.span)):
-        raise ConfigError(f"{where}: a label is a name, or a document with a quote or a span, not {row!r}")
+    if bool(label.name) == bool(label.document):
+        raise ConfigError(f"{where}: a label is a name, or a document, with or without a quote or a span, not {row!r}")
     return label
 
 

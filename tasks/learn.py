@@ -292,7 +292,7 @@ def _mixed_anew(paths: Paths, side: _Side, lessons: TrainingSet, out: Path, seed
     return _with(paths, side, made, lessons)
 
 
-_CHOICE = Rules(min_lessons=20, min_unseen=-0.02, confidence=0.9)
+_CHOICE = Rules(min_gain=0, min_lessons=20, min_unseen=-0.02, confidence=0.9)
 """What a rung must show to be kept for the next one; the promise to people is `params.learn` and the night's gate."""
 
 

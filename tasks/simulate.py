@@ -10,6 +10,7 @@ docs/learning-data.md), and a stated share of what they do is wrong.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 import uuid
@@ -46,6 +47,7 @@ questions that somebody asked before."""
 A_SESSION = 4
 PROBES = 20
 _TOGETHER = 200
+_GOLDEN = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,13 +254,29 @@ def _name_in(uri: str) -> str:
 
 
 def prepare(folder: Path, into: Path, suffix: str = ".txt") -> dict[str, Any]:
-    """Write the corpus as one file a document; return what to put into params.yaml."""
+    """Write the corpus as files, and golden questions beside their folder; return what to put into params.yaml.
+
+    The questions are those that nothing is learned from, `_GOLDEN` of them at most.
+    """
     read = read_folder(folder)
     for document, text in read.corpus.items():
         write_text(into / f"{file_name(document)}{suffix}", text + "\n")
     name = re.sub(r"[^a-z0-9]+", "-", read.name.lower()).strip("-")[:64] or "set"
-    lines = f"sources:\n  - {{name: {name}, path: {into}}}\nlearn:\n  exclude: [{folder}]"
-    return {"set": read.name, "documents": len(read.corpus), "folder": str(into), "params": lines}
+    golden = into.with_name(f"{into.name}-questions.jsonl")
+    write_text(golden, "".join(f"{line}\n" for line in _golden(read, name, suffix)))
+    lines = f"sources:\n  - {{name: {name}, path: {into}}}\nevaluate:\n  sets: [{golden}]\nlearn:\n  exclude: [{folder}]"
+    found = {"set": read.name, "documents": len(read.corpus), "folder": str(into)}
+    return {**found, "questions": str(golden), "params": lines}
+
+
+def _golden(read: Folder, source: str, suffix: str) -> Iterator[str]:
+    """Questions of the part that is only measured with, half of them for tuning, as lines of a golden set."""
+    judged = {q: [name for name, grade in of.items() if grade > 0] for q, of in read.parts()[1].items()}
+    drawn = sorted((q for q, names in judged.items() if names), key=lambda q: content_id("golden", q))[:_GOLDEN]
+    for n, q in enumerate(drawn):
+        labels = [{"document": f"{source}/{file_name(name)}{suffix}"} for name in judged[q]]
+        row = {"id": f"{source}-{q}", "text": read.queries[q], "split": ("dev", "test")[n % 2], "labels": labels}
+        yield json.dumps({**row, "answerable": True}, ensure_ascii=False)
 
 
 def simulate(paths: Paths, params: Params, folder: Path, crowd: Crowd, *, own: bool = False) -> dict[str, Any]:

@@ -49,6 +49,13 @@ def test_a_tie_is_not_promoted() -> None:
     assert "lower bound must be above" in found.reasons[0]
 
 
+def test_a_gain_too_small_to_be_worth_a_change_is_not_promoted() -> None:
+    sure = replace(paired(0.004), ci=(0.001, 0.007))
+    gain = Gain({"ndcg_at_10": sure}, {}, (0.6, 0.6))
+    assert verdict(gain).reasons[0].endswith("the lower bound must be above 0, the gain at least +0.50 points")
+    assert verdict(replace(gain, overall={"ndcg_at_10": replace(sure, delta=0.006)})).promote
+
+
 def test_a_loss_on_unseen_documents_refuses_what_gains_elsewhere() -> None:
     lessons = held_out(200) + held_out(20, unseen=True, first=200)
     before, after = found_at(2, lessons), found_at(1, lessons)
@@ -114,7 +121,7 @@ def test_exchanging_the_sides_turns_the_sign(ranks: list[tuple[int, int]]) -> No
 def test_what_is_promoted_breaks_no_rule(overall: float, unseen: float, guard: float) -> None:
     gain = Gain({"ndcg_at_10": paired(overall)}, {"unseen": {"ndcg_at_10": paired(unseen)}}, (0.6, 0.6))
     found = verdict(gain, guard=paired(guard))
-    assert found.promote == (overall - 0.01 > 0 and unseen >= -0.005 and guard >= -0.01)
+    assert found.promote == (overall - 0.01 > 0 and overall >= 0.005 and unseen >= -0.005 and guard >= -0.01)
     assert len(found.reasons) == 4
 
 

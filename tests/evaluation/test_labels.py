@@ -135,6 +135,12 @@ def test_a_span_must_lie_inside_its_document(resolver: Resolver) -> None:
     assert resolver.spans(Label(document=uri, span=(0, 900))) == []
 
 
+def test_a_document_without_a_place_in_it_is_all_of_it(resolver: Resolver) -> None:
+    uri = "readmes/x-1.0.dist-info/METADATA"
+    assert resolver.spans(Label(document="readmes/*")) == [(uri, 0, len(resolver.corpus.text(uri) or ""))]
+    assert resolver.resolve(ask(Label(document="nowhere/*"))).unresolved == ("nowhere/*",)
+
+
 def test_a_question_belongs_to_the_slices_of_its_document(resolver: Resolver) -> None:
     found = resolver.resolve(ask(Label(name="single.one")))
     assert resolver.slices(found) == {"set": "stdlib", "source": "stdlib", "language": "python"}

@@ -32,7 +32,7 @@ def test_the_digest_knows_labels_and_text_but_not_the_order(tmp_path: Path) -> N
     [
         ({"split": "train"}, "split must be dev or test"),
         ({"labels": []}, "needs labels"),
-        ({"labels": [{"document": "x"}]}, "a label is a name"),
+        ({"labels": [{"quote": "x"}]}, "a label is a name"),
         ({"labels": [{"name": "x", "document": "y", "quote": "z"}]}, "a label is a name"),
         ({"text": " "}, "needs a text"),
         ({"text": None}, "not a question"),

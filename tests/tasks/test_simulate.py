@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from evaluation.beir import read_folder
+from evaluation.sets import load_set
 from ragkeep.config import LearnParams, Paths, load_params
 from ragkeep.errors import ConfigError
 from ragkeep.files import read_rows
@@ -139,6 +141,18 @@ def test_prepare_writes_one_file_a_document_and_says_what_to_put_into_params(tmp
     assert {path.stem for path in (tmp_path / "docs").iterdir()} == {file_name(name) for name in CORPUS}
     assert f"{{name: pumps, path: {tmp_path / 'docs'}}}" in found["params"]
     assert f"exclude: [{labelled}]" in found["params"]
+
+
+def test_nights_over_what_was_prepared_are_measured_with_questions_nobody_learns_from(
+    tmp_path: Path, labelled: Path
+) -> None:
+    found = prepare(labelled, tmp_path / "docs", ".md")
+    assert f"sets: [{tmp_path / 'docs-questions.jsonl'}]" in found["params"]
+    questions = load_set(tmp_path / "docs-questions.jsonl").questions
+    assert {question.text for question in questions} == set(read_folder(labelled).measured())
+    assert {question.split for question in questions} == {"dev", "test"}
+    assert questions[0].labels[0].document.startswith("pumps/")
+    assert questions[0].labels[0].document.endswith(".md")
 
 
 def test_a_passage_is_what_says_most_of_the_question() -> None:
