@@ -31,6 +31,10 @@ from .scores import EvalReport, read_report, slice_values
 MIN_COMMON = 0.8
 """The share of both sides' questions that must be the same ones."""
 _ROUNDING = 1e-5
+_ADD_UNANSWERABLE = (
+    ": add questions that the documents do not answer to evaluate.sets (evaluation/sets/unanswerable.jsonl holds some), "
+    "or take it out of gate.floors"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ def _below_floors(report: EvalReport, params: GateParams) -> Iterator[str]:
     for name in _required(report, params):
         value, floor = report.mean(name), params.floors.get(name)
         if value is None:
-            yield f"{name} was not measured"
+            yield f"{name} was not measured" + (_ADD_UNANSWERABLE if name == "unanswerable_abstained" else "")
         elif floor is not None and not value >= floor:  # NaN too
             yield f"{name} is {value:.4f}, below its floor {floor}"
 

@@ -264,7 +264,10 @@ def prepare(folder: Path, into: Path, suffix: str = ".txt") -> dict[str, Any]:
     name = re.sub(r"[^a-z0-9]+", "-", read.name.lower()).strip("-")[:64] or "set"
     golden = into.with_name(f"{into.name}-questions.jsonl")
     write_text(golden, "".join(f"{line}\n" for line in _golden(read, name, suffix)))
-    lines = f"sources:\n  - {{name: {name}, path: {into}}}\nevaluate:\n  sets: [{golden}]\nlearn:\n  exclude: [{folder}]"
+    lines = (
+        f"sources:\n  - {{name: {name}, path: {into}}}\nevaluate:\n"
+        f"  sets: [{golden}, evaluation/sets/unanswerable.jsonl]\nlearn:\n  exclude: [{folder}]"
+    )
     found = {"set": read.name, "documents": len(read.corpus), "folder": str(into)}
     return {**found, "questions": str(golden), "params": lines}
 

@@ -147,7 +147,7 @@ def test_nights_over_what_was_prepared_are_measured_with_questions_nobody_learns
     tmp_path: Path, labelled: Path
 ) -> None:
     found = prepare(labelled, tmp_path / "docs", ".md")
-    assert f"sets: [{tmp_path / 'docs-questions.jsonl'}]" in found["params"]
+    assert f"sets: [{tmp_path / 'docs-questions.jsonl'}, evaluation/sets/unanswerable.jsonl]" in found["params"]
     questions = load_set(tmp_path / "docs-questions.jsonl").questions
     assert {question.text for question in questions} == set(read_folder(labelled).measured())
     assert {question.split for question in questions} == {"dev", "test"}
