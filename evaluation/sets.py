@@ -98,6 +98,10 @@ def _question(line: str, where: str, evalset: str) -> Question:
 
 
 def _label(row: dict[str, Any], where: str) -> Label:
+    if unknown := set(row) - {"name", "source", "document", "quote", "span", "group"}:
+        raise ConfigError(f"{where}: a label has no {', '.join(sorted(unknown))}: {row!r}")
+    if not all(row.get(key, True) for key in ("quote", "span")):
+        raise ConfigError(f"{where}: an empty quote or span would be all of the document: leave it out, {row!r}")
     span = tuple(row["span"]) if "span" in row else None
     label = Label(
         name=row.get("name", ""), source=row.get("source", "stdlib"), document=row.get("document", ""),

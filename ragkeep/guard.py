@@ -24,8 +24,8 @@ _SCHEME = (
 )
 _HOST = r"\bwww\.|(?<![\w:/])//(?=\w[\w-]*\.)"
 ADDRESS = re.compile(rf"(?:{_SCHEME}|{_HOST})[^\s<>\"'`\[\]{{}}|^]*[^\s<>\"'`\[\]{{}}|^.,;:!?)]", re.IGNORECASE)
-IMAGE = re.compile(r"!\[([^\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])?")
-LINK = re.compile(r"(?<!\w)\[([^\]\n]*[^\]\d\n][^\]\n]*)\](?:\([^)\n]*\)|\[(?!\d{1,3}\])[^\]\n]*\]|:(?=[ \t]))")
+IMAGE = re.compile(r"!\[([^\[\]\n]*)\](?:\([^)\n]*\)|\[[^\]\n]*\])?")
+LINK = re.compile(r"(?<!\w)\[(?!\d*\])([^\[\]\n]+)\](?:\([^)\n]*\)|\[(?!\d{1,3}\])[^\]\n]*\]|:(?=[ \t]))")
 AUTOLINK = re.compile(r"<((?:[a-z][a-z0-9+.-]{1,31}://)[^\s<>]*|[^\s<>@]+@[^\s<>@]+)>", re.IGNORECASE)
 """Markdown's links without brackets: <you@there.org>."""
 ELEMENTS = """
@@ -39,21 +39,28 @@ ELEMENTS = """
     use var video wbr xml xmp xss"""
 _NAMES = "|".join(sorted(ELEMENTS.split(), key=len, reverse=True))
 TAG = re.compile(
-    rf"<(?:/?(?:{_NAMES})(?:[\s/][^<>]*)?|!--.*?--|![a-z][^<>]*|\?[^<>]*|/?[a-z][\w:-]*\s[^<>]*=[^<>]*)/?>", re.IGNORECASE
+    rf"<(?:/?(?:{_NAMES})(?:[\s/][^<>]*)?|!--.*?--|![a-z][^<>]*|\?[^<>]*|/?[a-z][\w:-]*\s[^<>=]*=[^<>]*)/?>",
+    re.IGNORECASE,
 )
 UNFINISHED = re.compile(rf"<(?=/?(?:{_NAMES})\b|!|\?)[^<>]*$", re.IGNORECASE)
 BEGINS_TAG = re.compile(r"<(?=/?[a-z]|[!?]|[^\s<>]*@)", re.IGNORECASE)
 """What HTML and Markdown read as a tag of any name, which may go on in the next line; before a space it is a sign."""
 LINKS = re.compile(r"\](?=[(:])")
 """Without it no link, image or definition of one is left, whatever stands in the brackets, in however many lines."""
-FENCE = re.compile(r"([ \t]*)(`{3,}(?=[^`]*$)|~{3,})")
+_INSIDE = r"((?:[ \t]*(?:(?:[-*+]|\d{1,9}[.)])(?=[ \t])|>))*[ \t]*)"
+"""The marks of lists and quotations at the beginning of a line."""
+INSIDE = re.compile(_INSIDE)
+QUOTED = re.compile(r" {0,3}> ?")
+FENCE = re.compile(_INSIDE + r"(`{3,}(?=[^`]*$)|~{3,})")
 CLOSING = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*((?:\[\d{1,3}\][,;.]?[ \t]*)*)")
 """The end of a block of code, and the numbers of sources behind it, which CommonMark wants in a line of their own."""
-OPENING = re.compile(r"^[ \t]*(?:[`~]|$)|[`\[]|<(?=[^\s=])|<$|!$")
+OPENING = re.compile(rf"^{_INSIDE}~|[`\[]|<(?=[^\s=])|<$|!$")
 """Where something begins that is only understood when its end is seen."""
+UNENDED = re.compile(r"<[^\s<>]*$")
 REMOVED = "(link removed)"
 LONGEST = 4000
-"""Characters of one line that are held back at most while a tag or a code span in it has not ended."""
+"""Characters of a line; a longer one goes on in the next, which prose does not show."""
+_PASSES = 3
 
 
 def refusal(question: str, blocked: Sequence[BlockedTopic]) -> str | None:
@@ -71,63 +78,86 @@ def clean(text: str, sources: Sequence[Hit]) -> str:
 
 
 class OutputGuard:
-    """Cleans a text that comes in pieces: what was let through joins up to the cleaned whole."""
+    """Cleans a text that comes in pieces: what was let through joins up to the cleaned whole.
+
+    Lines are read as CommonMark reads them, and written so that there is only one way to. Words are let through before
+    their line ends as long as nothing in it can become markup, whatever follows.
+    """
 
     def __init__(self, sources: Sequence[Hit]) -> None:
         self._sources = [hit.chunk.text for hit in sources]
         self._held = ""
-        self._begun = False  # whether the beginning of the line at hand was let through
+        self._column = 0  # how much of the line at hand was let through
         self._fence = ""  # the marks that opened the block of code we are in
         self._indent = 0  # how far it was moved to the left
+        self._quotes = 0  # how many quotations it was taken out of
 
     def feed(self, piece: str) -> str:
         """Take a piece in; return what may be shown by now."""
         self._held += piece.replace("\r", "")  # which ends a line as well
-        lines = self._held.split("\n")
         done = ""
-        for line in lines[:-1]:
-            done += self._line(line, whole=True) + "\n"
-            self._begun = False
-        cut = self._safe(lines[-1])
-        done += self._line(lines[-1][:cut], whole=False) if cut else ""
-        self._begun = self._begun or cut > 0
-        self._held = lines[-1][cut:]
+        while (cut := self._end()) >= 0:
+            done += self._line(self._held[:cut]) + "\n"
+            self._held = self._held[cut:].removeprefix("\n") if self._held[cut : cut + 1] == "\n" else self._held[cut:]
+            self._column = 0
+        cut = self._safe(self._held)
+        if cut:
+            done += self._line(self._held[:cut])
+            self._held, self._column = self._held[cut:], self._column + cut
         return done
 
     def flush(self) -> str:
         """Return the rest: the text has ended."""
         rest, self._held = self._held, ""
-        return self._line(rest, whole=True)
+        return self._line(rest)
+
+    def _end(self) -> int:
+        """Where the line at hand ends, -1 where that is not known yet: at its end, or behind the last word that fits."""
+        end, room = self._held.find("\n"), LONGEST - self._column
+        if (len(self._held) if end < 0 else end) <= room:
+            return end
+        fits = self._held.rfind(" ", 0, room) + 1
+        return fits if fits or self._column else room
 
     def _safe(self, line: str) -> int:
         """How much of an unfinished line can no longer become a tag, a link or code, whatever follows: whole words."""
-        if len(line) > LONGEST:
-            return line.rfind(" ", 0, LONGEST) + 1
         start = OPENING.search(line)
-        return line.rfind(" ", 0, start.start() if start else len(line)) + 1
+        cut = line.rfind(" ", 0, start.start() if start else len(line)) + 1
+        inside = INSIDE.match(line[:cut])
+        return cut if self._column or not inside or inside.end() < cut else 0
 
-    def _line(self, line: str, *, whole: bool) -> str:
-        """Clean a line, or the rest of one, or, where it is not whole, its beginning: nothing is decided by that."""
+    def _line(self, line: str) -> str:
+        """Clean a line, or what is let through of one at a time."""
         if self._fence:
-            return self._in_block(line, whole=whole)
-        mark = None if self._begun else FENCE.match(line)
-        if mark and whole:
-            self._fence, self._indent = mark[2], mark.end(1)
-            return self._code(line[mark.end(1) :])
+            return self._code(line) if self._column else self._in_block(line)
+        if self._column:
+            return self._prose(line)
+        margin = min(len(line) - len(line.lstrip(" \t")), self._indent)
+        if line.strip(" \t"):  # behind a block that was moved: what belonged to the same list
+            self._indent = margin
+        line = line[margin:]
+        if mark := FENCE.match(line):
+            within = mark[1].strip(" \t")
+            self._fence, self._indent, self._quotes = mark[2], margin + mark.end(1), within.count(">")
+            return (f"{within}\n" if within and not self._quotes else "") + self._code(line[mark.end(1) :])
         made = self._prose(line)
-        mark = None if self._begun else FENCE.match(made)  # of a line too long, or behind a tag that was taken out
+        mark = FENCE.match(made)  # where a tag was taken out
         return f"{mark[1]}{quoted(mark[2])}{made[mark.end() :]}" if mark else made
 
-    def _in_block(self, line: str, *, whole: bool) -> str:
+    def _in_block(self, line: str) -> str:
         """Move blocks of code to the left margin: inside a list or a quotation they would end with that."""
-        if self._begun:
-            return self._code(line)
-        end = CLOSING.fullmatch(line) if whole else None
+        for n in range(self._quotes):
+            mark = QUOTED.match(line)
+            if mark is None and n == 0:
+                fence, self._fence, self._indent = self._fence, "", 0
+                return f"{fence}\n{self._line(line)}"
+            line = line[mark.end() :] if mark else line
+        end = CLOSING.fullmatch(line)
         if end and end[1].startswith(self._fence):
             self._fence = ""
             return end[1] + (f"\n{end[2].rstrip()}" if end[2] else "")
-        margin = len(line) - len(line.lstrip(" \t"))
-        return self._code(line[min(margin, self._indent) :])
+        margin = 0 if self._quotes else min(len(line) - len(line.lstrip(" \t")), self._indent)
+        return self._code(line[margin:])
 
     def _prose(self, line: str) -> str:
         """Clean a line; what stands between backquotes, as many on both sides, is code. Others become quotes."""
@@ -143,7 +173,10 @@ class OutputGuard:
                 plain += quoted(begin.group())
                 continue
             plain = _plain(plain)
-            made += f"{plain} " if _escapes(plain) else plain  # what stood between the backslash and the code is gone
+            made += plain
+            # what stood between a backslash, or other code, and this code may be gone; an address may hold a backquote
+            if _escapes(plain) or UNENDED.search(plain) or made.endswith("`"):
+                made += " "
             made += self._code(line[begin.start() : runs[end].end()])
             plain, at = "", runs[end].end()
             del runs[: end + 1]
@@ -167,9 +200,7 @@ def _escapes(text: str) -> int:
 def _plain(text: str) -> str:
     if not re.search(r"[<[\]:/]|www\.", text, re.IGNORECASE):
         return text
-    before = None
-    while before != text:  # what is taken out may join what stood around it into another tag
-        before = text
+    for _ in range(_PASSES):  # what is taken out may join what stood around it into another tag
         text = UNFINISHED.sub("", TAG.sub("", text))
     text = LINK.sub(r"\1", IMAGE.sub(r"\1", AUTOLINK.sub(r"\1", text)))
     return LINKS.sub("] ", BEGINS_TAG.sub("< ", ADDRESS.sub(REMOVED, text)))

@@ -2,14 +2,17 @@
 
 import json
 import random
+from collections.abc import Sequence
+from itertools import cycle
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from ragkeep import guard
 from ragkeep.config import BlockedTopic
-from ragkeep.guard import ADDRESS, TAG, OutputGuard, clean, refusal
+from ragkeep.guard import ADDRESS, LONGEST, TAG, OutputGuard, clean, refusal
 from ragkeep.types import Chunk, Hit
 from tests.evaldata import evaldata
 
@@ -35,6 +38,8 @@ HOSTILE = {
     "```a`b\n<b>": "'''a'b\n",
     "~~~\n```\n~~~\t\n<b>": "~~~\n```\n~~~\n",
     "</a>~~~\n~~~\n<b>": "'''\n~~~\n<b>",
+    "1. ```sh\n   x `<b>`\n   ```\n   then [1]\n2. y": "1.\n```sh\nx `<b>`\n```\nthen [1]\n2. y",
+    "> ```\n> a<b>c\nafter <b>it": "```\na<b>c\n```\nafter it",
 }
 HARMLESS = (
     "plain words, a < b and a > b. [1]",
@@ -58,17 +63,12 @@ def test_what_only_looks_like_it_stays(text: str) -> None:
 @pytest.mark.parametrize("text", [*HOSTILE, *HARMLESS])
 def test_pieces_join_up_to_the_cleaned_whole(text: str) -> None:
     for seed in range(50):
-        draw, guard, shown, at = random.Random(seed), OutputGuard(HITS), "", 0
-        while at < len(text):
-            step = draw.randint(1, 7)
-            shown += guard.feed(text[at : at + step])
-            at += step
-        assert shown + guard.flush() == clean(text, HITS)
+        assert pieced(text, [random.Random(seed).randint(1, 7) for _ in range(9)], HITS) == clean(text, HITS)
 
 
 MARKS = r"""
     [ ] ( ) < > ! ` `` ``` ```` ~~~ \ * - / # = " ' : [1] [1]: ]( ]: <b </a> <a> <x onclick=y <!-- --> <? <![CDATA[ ]]>
-    <a@b.co> <h:x> www.e.com //e.com http://e.com data:text/html,x javascript: mailto:a@b.co &lt; img a x"""
+    <a@b.co> <h:x> www.e.com //e.com http://e.com data:text/html,x javascript: mailto:a@b.co &lt; a <1 @y.co> [~~~](x)"""
 SPACES = (" ", "\t", "    ", "\n", "\n\n", "\r", "\n```\n", "\n~~~\n", "\n- ```\n", "\n> ~~~\n", "\n1. a\n   ```\n")
 MARKUP = st.lists(st.sampled_from((*MARKS.split(), *SPACES)), max_size=16).map("".join)
 
@@ -79,21 +79,43 @@ def marked_up(text: str) -> list[str]:
     return [one.type for one in tokens if one.type in ("link_open", "image", "html_block", "html_inline")]
 
 
-@given(MARKUP)
-@example("\\<![CDATA[``<a@b.co>``<x@y.co>")
-@example("-<*<a@b.co>script> [1]")
-def test_whatever_is_written_commonmark_finds_no_markup_in_it(text: str) -> None:
-    assert marked_up(clean(text, [])) == []
+@pytest.mark.parametrize("longest", [guard.LONGEST, 12])
+@given(text=MARKUP, steps=st.lists(st.integers(1, 5), min_size=1))
+@example(text="\\<![CDATA[``<a@b.co>``<x@y.co>", steps=[1])
+@example(text="-<*<a@b.co>script> [1]", steps=[1])
+@example(text="```)```<?`)`[x](y)", steps=[1])
+@example(text="<1`@y.co>`\n`<img src=x>` ", steps=[1])
+@example(text=" <b>~~~\nfoo\n~~~\n<img src=x>\n", steps=[1])
+def test_whatever_is_written_commonmark_finds_no_markup_in_it(longest: int, text: str, steps: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guard, "LONGEST", longest)
+        whole = clean(text, [])
+        assert marked_up(whole) == []
+        assert pieced(text, steps, []) == whole
+
+
+def pieced(text: str, steps: Sequence[int], sources: Sequence[Hit]) -> str:
+    """Feed a text in pieces of these lengths, again and again."""
+    made, shown, at = OutputGuard(sources), "", 0
+    for step in cycle(steps):
+        if at >= len(text):
+            return shown + made.flush()
+        shown += made.feed(text[at : at + step])
+        at += step
+    raise AssertionError
+
+
+@pytest.mark.parametrize("part", ["![a", "<!--", "[", "<b", "-     ", "> ", "`", "``` ", "[a](", "<a =", "\\`"])
+def test_marks_without_end_are_none(part: str) -> None:
+    assert marked_up(clean(part * (LONGEST // len(part)) + ">x", [])) == []
 
 
 def test_words_are_shown_before_their_line_ends() -> None:
-    guard = OutputGuard(HITS)
-    assert guard.feed("Pumps are serviced ye") == "Pumps are serviced "
+    assert OutputGuard(HITS).feed("Pumps are serviced ye") == "Pumps are serviced "
 
 
 def test_a_very_long_line_is_not_held_back_for_ever() -> None:
-    guard = OutputGuard([])
-    assert len(guard.feed("`" + "word " * 2000)) > 3000
+    assert len(OutputGuard([]).feed("`" + "word " * 2000)) > 3000
 
 
 def test_instructions_hidden_in_documents_leave_no_link_or_image() -> None:

@@ -44,6 +44,7 @@ WINDOW = 16384
 """Texts tokenized and sorted at a time: bounds memory, and groups equal lengths."""
 _MAX_STREAMS = 64
 _FEW_STREAMS = 4
+_starting = threading.Lock()  # functools.cache alone would let two threads make one each
 _GRAPH = 1  # raise it when bert.py or quantize.py builds another graph: every text is embedded again
 
 
@@ -99,13 +100,18 @@ def compiled(graph: Any, precision: str, *, streams: int, threads: int) -> Any:
     return _runtime().compile_model(graph, "CPU", options)
 
 
-@functools.cache
 def _runtime() -> Any:
     """OpenVINO's core, one for as long as the process lives.
 
     Each brings a signal stack for the thread that compiles first and unmaps it when its last model is freed, also where
     another has taken it for the one to go back to: the next signal to that thread would be a crash.
     """
+    with _starting:
+        return _core()
+
+
+@functools.cache
+def _core() -> Any:
     import openvino as ov
 
     return ov.Core()

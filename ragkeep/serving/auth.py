@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
@@ -25,7 +24,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.security.base import SecurityBase
 
 from ..database import Database
-from ..errors import ConfigError, Forbidden, RequestError, Unauthorized
+from ..errors import ConfigError, Forbidden, RagkeepError, Unauthorized
 from . import context
 from .keys import Keys
 from .params import AuthParams
@@ -64,7 +63,7 @@ class Auth:
         """Whether the caller shows who they are, on a route that answers others as well."""
         try:
             await self.identify(connection)
-        except RequestError:
+        except RagkeepError:  # one of the stores that keep accounts may be what does not work
             return False
         return True
 
@@ -170,7 +169,7 @@ def check_same_origin(connection: HTTPConnection) -> None:
     """
     origin, host = connection.headers.get("origin"), connection.headers.get("host", "")
     socket = connection.scope["type"] == "websocket"
-    if (socket or origin) and urlsplit(origin or "").netloc.lower() != host.lower():
+    if (socket or origin) and (origin or "").partition("://")[2].lower() != host.lower():
         raise Forbidden("the session's cookie only counts on the server's own page")
     if not socket and connection.scope["method"] not in SAFE and connection.headers.get("x-ragkeep") != "1":
         raise Forbidden("with the session's cookie, a call that changes something needs the header X-Ragkeep: 1")

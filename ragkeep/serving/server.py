@@ -247,7 +247,7 @@ class Server:
             if found := read_json(self.paths.monitor / LAST):
                 self.observer.saw(found)
 
-    def health(self, *, reasons: bool) -> dict[str, Any]:
+    def health(self) -> dict[str, Any]:
         """What works and what does not: ok, degraded (answers are given all the same) or down (none are), and why."""
         try:
             number: int | None = self.champion.assistant.release.number
@@ -264,8 +264,6 @@ class Server:
             "challenger": {"ok": not self.challenger.trouble, "reason": self.challenger.trouble},
         }  # fmt: skip
         status = "down" if not release["ok"] else "ok" if all(c["ok"] for c in checks.values()) else "degraded"
-        if not reasons:
-            checks = {name: {"ok": check["ok"]} for name, check in checks.items()}
         return {"status": status, "checks": checks}
 
 

@@ -34,6 +34,8 @@ def test_the_digest_knows_labels_and_text_but_not_the_order(tmp_path: Path) -> N
         ({"labels": []}, "needs labels"),
         ({"labels": [{"quote": "x"}]}, "a label is a name"),
         ({"labels": [{"name": "x", "document": "y", "quote": "z"}]}, "a label is a name"),
+        ({"labels": [{"document": "x", "qoute": "y"}]}, "a label has no qoute"),
+        ({"labels": [{"document": "x", "quote": ""}]}, "an empty quote"),
         ({"text": " "}, "needs a text"),
         ({"text": None}, "not a question"),
     ],

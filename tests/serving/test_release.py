@@ -14,6 +14,7 @@ from ragkeep.app import Assistant
 from ragkeep.config import load_params
 from ragkeep.errors import IndexMissing, ModelError, ProviderAway, RagkeepError, ReleaseError, StoreError
 from ragkeep.releases import point, pointer, read_release, save_release
+from ragkeep.serving.auth import COOKIE
 from ragkeep.serving.follow import Champion, passing
 from ragkeep.serving.run import Rejecting
 from ragkeep.types import Release
@@ -108,7 +109,8 @@ def test_a_release_that_does_not_come_up_is_not_used_and_said_so(served: Served,
     found = client.get("/health")
     assert (found.status_code, found.json()["status"]) == (200, "degraded")
     assert "docs-0000000000000000" in found.json()["checks"]["newest_release"]["reason"]
-    for headers in ({}, {"Authorization": "Bearer rk_nobodys"}):  # a reason may name hosts
+    foreign = {"Cookie": f"{COOKIE}=x", "Origin": "http://["}
+    for headers in ({}, {"Authorization": "Bearer rk_nobodys"}, foreign):  # a reason may name hosts
         stranger = httpx.get(f"{served.url}/health", headers=headers)
         assert (stranger.status_code, stranger.json()["status"]) == (200, "degraded")
         assert stranger.json()["checks"]["newest_release"] == {"ok": False}
