@@ -221,7 +221,9 @@ def verdict(gain: Gain, *, guard: Paired | None = None, rules: Rules | None = No
         (held if passed else against).append(text)
 
     check(one.n >= rules.min_lessons, f"{one.n} lessons were held out, {rules.min_lessons} are needed")
-    wanted = f"the lower bound must be above 0, the gain at least {_points(rules.min_gain)}"
+    wanted = "the lower bound must be above 0"
+    if rules.min_gain:
+        wanted += f", the gain at least {_points(rules.min_gain)}"
     check(one.ci[0] > 0 and one.delta >= rules.min_gain, f"end to end {told_of(one)}: {wanted}")
     other = gain.slices.get("unseen", {}).get("ndcg_at_10")
     if other is not None and other.n >= _FEW:
