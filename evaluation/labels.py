@@ -53,12 +53,12 @@ class Resolver:
                 self._names[label.source] = Names(self.corpus.text, label.source)
             return self._names[label.source].find(label.name)
         uris = self.corpus.matching(label.document)
+        if label.quote:
+            return [(uri, *span) for uri in uris for span in quoted(label.quote, self.corpus.text(uri) or "")]
         lengths = ((uri, len(self.corpus.text(uri) or "")) for uri in uris)
-        if not label.quote and not label.span:
-            return [(uri, 0, length) for uri, length in lengths if length]
         if label.span:
             return [(uri, *label.span) for uri, length in lengths if 0 <= label.span[0] < label.span[1] <= length]
-        return [(uri, *span) for uri in uris for span in quoted(label.quote, self.corpus.text(uri) or "")]
+        return [(uri, 0, length) for uri, length in lengths if length]
 
     def slices(self, resolved: Resolved) -> dict[str, str]:
         """Say which source and language a question asks about; none for an unanswerable one."""

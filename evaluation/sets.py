@@ -9,7 +9,7 @@ with different "group" numbers are different pieces that are all needed.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def _question(line: str, where: str, evalset: str) -> Question:
 
 
 def _label(row: dict[str, Any], where: str) -> Label:
-    if unknown := set(row) - {"name", "source", "document", "quote", "span", "group"}:
+    if unknown := set(row) - {known.name for known in fields(Label)}:
         raise ConfigError(f"{where}: a label has no {', '.join(sorted(unknown))}: {row!r}")
     if not all(row.get(key, True) for key in ("quote", "span")):
         raise ConfigError(f"{where}: an empty quote or span would be all of the document: leave it out, {row!r}")

@@ -21,7 +21,10 @@ def simulate(
     jargon: Annotated[bool, typer.Option("--jargon", help="Rename the 200 commonest words of the questions.")] = False,
     own: Annotated[bool, typer.Option("--own-answers", help="Answer with the release's generator: slower.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Other people with another one.")] = 7,
-    prepare: Annotated[Path | None, typer.Option(help="Only write the set's documents as files into a folder.")] = None,
+    prepare: Annotated[
+        Path | None,
+        typer.Option(help="Only write the set's documents as files into a folder, and golden questions beside it."),
+    ] = None,
     suffix: Annotated[str, typer.Option(help="What those files are called; .py for code.")] = ".txt",
     json: Json = False,
 ) -> None:

@@ -45,16 +45,15 @@ TAG = re.compile(
 UNFINISHED = re.compile(rf"<(?=/?(?:{_NAMES})\b|!|\?)[^<>]*$", re.IGNORECASE)
 BEGINS_TAG = re.compile(r"<(?=/?[a-z]|[!?]|[^\s<>]*@)", re.IGNORECASE)
 """What HTML and Markdown read as a tag of any name, which may go on in the next line; before a space it is a sign."""
-LINKS = re.compile(r"\](?=[(:])")
+MAKES_LINK = re.compile(r"\](?=[(:])")
 """Without it no link, image or definition of one is left, whatever stands in the brackets, in however many lines."""
-_INSIDE = r"((?:[ \t]*(?:(?:[-*+]|\d{1,9}[.)])(?=[ \t])|>))*[ \t]*)"
+INSIDE = re.compile(r"^((?:[ \t]*(?:(?:[-*+]|\d{1,9}[.)])(?=[ \t])|>))*[ \t]*)")
 """The marks of lists and quotations at the beginning of a line."""
-INSIDE = re.compile(_INSIDE)
-QUOTED = re.compile(r" {0,3}> ?")
-FENCE = re.compile(_INSIDE + r"(`{3,}(?=[^`]*$)|~{3,})")
+QUOTED = re.compile(r"^ {0,3}> ?")
+FENCE = re.compile(INSIDE.pattern + r"(`{3,}(?=[^`]*$)|~{3,})")
 CLOSING = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*((?:\[\d{1,3}\][,;.]?[ \t]*)*)")
 """The end of a block of code, and the numbers of sources behind it, which CommonMark wants in a line of their own."""
-OPENING = re.compile(rf"^{_INSIDE}~|[`\[]|<(?=[^\s=])|<$|!$")
+OPENING = re.compile(rf"{INSIDE.pattern}~|[`\[]|<(?=[^\s=])|<$|!$")
 """Where something begins that is only understood when its end is seen."""
 UNENDED = re.compile(r"<[^\s<>]*$")
 REMOVED = "(link removed)"
@@ -98,7 +97,7 @@ class OutputGuard:
         done = ""
         while (cut := self._end()) >= 0:
             done += self._line(self._held[:cut]) + "\n"
-            self._held = self._held[cut:].removeprefix("\n") if self._held[cut : cut + 1] == "\n" else self._held[cut:]
+            self._held = self._held[cut:].removeprefix("\n")
             self._column = 0
         cut = self._safe(self._held)
         if cut:
@@ -123,8 +122,7 @@ class OutputGuard:
         """How much of an unfinished line can no longer become a tag, a link or code, whatever follows: whole words."""
         start = OPENING.search(line)
         cut = line.rfind(" ", 0, start.start() if start else len(line)) + 1
-        inside = INSIDE.match(line[:cut])
-        return cut if self._column or not inside or inside.end() < cut else 0
+        return cut if self._column or INSIDE.sub("", line[:cut], count=1) else 0
 
     def _line(self, line: str) -> str:
         """Clean a line, or what is let through of one at a time."""
@@ -132,7 +130,7 @@ class OutputGuard:
             return self._code(line) if self._column else self._in_block(line)
         if self._column:
             return self._prose(line)
-        margin = min(len(line) - len(line.lstrip(" \t")), self._indent)
+        margin = _margin(line, self._indent)
         if line.strip(" \t"):  # behind a block that was moved: what belonged to the same list
             self._indent = margin
         line = line[margin:]
@@ -142,22 +140,20 @@ class OutputGuard:
             return (f"{within}\n" if within and not self._quotes else "") + self._code(line[mark.end(1) :])
         made = self._prose(line)
         mark = FENCE.match(made)  # where a tag was taken out
-        return f"{mark[1]}{quoted(mark[2])}{made[mark.end() :]}" if mark else made
+        return f"{mark[1]}{_quoted(mark[2])}{made[mark.end() :]}" if mark else made
 
     def _in_block(self, line: str) -> str:
         """Move blocks of code to the left margin: inside a list or a quotation they would end with that."""
-        for n in range(self._quotes):
-            mark = QUOTED.match(line)
-            if mark is None and n == 0:
-                fence, self._fence, self._indent = self._fence, "", 0
-                return f"{fence}\n{self._line(line)}"
-            line = line[mark.end() :] if mark else line
+        if self._quotes and not QUOTED.match(line):  # the quotation has ended, and the block in it
+            fence, self._fence, self._indent = self._fence, "", 0
+            return f"{fence}\n{self._line(line)}"
+        for _ in range(self._quotes):
+            line = QUOTED.sub("", line, count=1)
         end = CLOSING.fullmatch(line)
         if end and end[1].startswith(self._fence):
             self._fence = ""
             return end[1] + (f"\n{end[2].rstrip()}" if end[2] else "")
-        margin = 0 if self._quotes else min(len(line) - len(line.lstrip(" \t")), self._indent)
-        return self._code(line[margin:])
+        return self._code(line if self._quotes else line[_margin(line, self._indent) :])
 
     def _prose(self, line: str) -> str:
         """Clean a line; what stands between backquotes, as many on both sides, is code. Others become quotes."""
@@ -170,7 +166,7 @@ class OutputGuard:
             end = next((n for n, run in enumerate(runs) if run.group() == begin.group()), None)
             end = None if _escapes(plain) else end
             if end is None:
-                plain += quoted(begin.group())
+                plain += _quoted(begin.group())
                 continue
             plain = _plain(plain)
             made += plain
@@ -187,9 +183,14 @@ class OutputGuard:
         return ADDRESS.sub(lambda m: m.group() if any(m.group() in text for text in self._sources) else REMOVED, line)
 
 
-def quoted(marks: str) -> str:
+def _quoted(marks: str) -> str:
     """What stands for marks of code that begin none."""
     return "'" * len(marks)
+
+
+def _margin(line: str, most: int) -> int:
+    """How many blanks a line begins with, `most` of them at most."""
+    return min(len(line) - len(line.lstrip(" \t")), most)
 
 
 def _escapes(text: str) -> int:
@@ -203,4 +204,4 @@ def _plain(text: str) -> str:
     for _ in range(_PASSES):  # what is taken out may join what stood around it into another tag
         text = UNFINISHED.sub("", TAG.sub("", text))
     text = LINK.sub(r"\1", IMAGE.sub(r"\1", AUTOLINK.sub(r"\1", text)))
-    return LINKS.sub("] ", BEGINS_TAG.sub("< ", ADDRESS.sub(REMOVED, text)))
+    return MAKES_LINK.sub("] ", BEGINS_TAG.sub("< ", ADDRESS.sub(REMOVED, text)))

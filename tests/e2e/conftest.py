@@ -46,4 +46,4 @@ def project(first_night: Project, prefect_server: str, tmp_path: Path) -> Projec
     """A copy of the project after its first night."""
     root = tmp_path / "project"
     shutil.copytree(first_night.root, root, symlinks=True)
-    return Project(root, {**first_night.env, "PREFECT_API_URL": prefect_server})
+    return Project(root, first_night.env).having(PREFECT_API_URL=prefect_server)

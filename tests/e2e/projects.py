@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,10 @@ class Project:
 
     root: Path
     env: dict[str, str] = field(default_factory=dict)
+
+    def having(self, **env: str) -> "Project":
+        """The same project with more in its environment."""
+        return replace(self, env={**self.env, **env})
 
     @property
     def state(self) -> Path:

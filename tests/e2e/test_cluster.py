@@ -24,9 +24,9 @@ def live(cluster: Cluster, prefect_server: str, tmp_path_factory: pytest.TempPat
     access = cluster.access()
     where = {"STORE": "opensearch", "OPENSEARCH_URL": ",".join(access.urls), "OPENSEARCH_USER": access.user}
     secret = {"OPENSEARCH_CA": access.ca, "OPENSEARCH_PASSWORD": access.password}
+    env = {f"RAGKEEP_{name}": value for name, value in (where | secret).items()}
     made = make_project(tmp_path_factory.mktemp("cluster") / "project")
-    env = {f"RAGKEEP_{name}": value for name, value in (where | secret).items()} | {"PREFECT_API_URL": prefect_server}
-    project = Project(made.root, {**made.env, **env})
+    project = made.having(**env, PREFECT_API_URL=prefect_server)
     assert project.run("nightly").json["release"] == "1"
     return project
 
@@ -62,7 +62,7 @@ def test_with_a_node_killed_both_the_answers_and_the_night_go_on(live: Project, 
 
 def test_the_same_project_builds_the_same_index_on_the_laptops_store(live: Project) -> None:
     receipt = json.loads((live.root / "data" / "index.json").read_text())
-    laptop = Project(live.root, {**live.env, "RAGKEEP_STORE": "lancedb"})
+    laptop = live.having(RAGKEEP_STORE="lancedb")
     assert laptop.run("nightly").json["published"] is True
     assert json.loads((live.root / "data" / "index.json").read_text()) == {**receipt, "store": "lancedb"}
     assert "cactus" in laptop.run("search", "cactus").json["hits"][0]["text"]

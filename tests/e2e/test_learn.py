@@ -54,8 +54,7 @@ def labelled(folder: Path) -> Path:
 def project(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose night has been, with the model that is the default."""
     root = tmp_path_factory.mktemp("learning")
-    made = make_project(root / "project")
-    made = Project(made.root, {**made.env, "PREFECT_API_URL": prefect_server})
+    made = make_project(root / "project").having(PREFECT_API_URL=prefect_server)
     given = labelled(root / "machines")
     made.run("simulate", "--set", str(given), "--prepare", str(made.root / "docs"), "--suffix", ".md")
     made.params(

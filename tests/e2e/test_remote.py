@@ -6,7 +6,6 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,7 +40,7 @@ def stored(project: Project, s3: dict[str, str]) -> Project:
     keys = {"aws_access_key_id": s3["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": s3["AWS_SECRET_ACCESS_KEY"]}
     client = Session().create_client("s3", s3["AWS_DEFAULT_REGION"], endpoint_url=s3["AWS_ENDPOINT_URL_S3"], **keys)
     client.create_bucket(Bucket=bucket)
-    stored = replace(project, env={**project.env, **s3})
+    stored = project.having(**s3)
     assert dvc(stored, "remote", "add", "-d", "store", f"s3://{bucket}/night").returncode == 0
     return stored
 
