@@ -93,6 +93,7 @@ def told(one: Paired) -> str:
     return f"{100 * one.delta:+.1f} points [{low}, {high}] over {one.n} questions"
 
 
-def as_json(found: Mapping[str, Paired]) -> dict[str, Any]:
+def as_json(found: Mapping[str, Paired], confidence: float) -> dict[str, Any]:
     """Return a comparison in the shape of `gain.Gain.as_json`, with the measure that decides."""
-    return {"measure": DECIDES, "overall": {name: asdict(one) for name, one in found.items()}, "slices": {}}
+    overall = {name: asdict(one) for name, one in found.items()}
+    return {"measure": DECIDES, "overall": overall, "slices": {}, "confidence": confidence}

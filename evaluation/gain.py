@@ -8,6 +8,7 @@ second time (a reranker) is measured with that.
 What users did is a judge with a bias: only what was served could be taken, so whatever a new side finds besides counts as
 wrong. `shown_only` asks a narrower question that has none: in which order does a side put what people saw? That is
 no proof, for what was never shown is left out of it, good or bad (condensed lists: Sakai, SIGIR 2007, section 3).
+Golden questions have no such bias, and are few: `decide` hears both judges.
 
 Lessons are the rows of `tasks.lessons`, by their shape: this room cannot import that one.
 """
@@ -30,6 +31,7 @@ from .compare import compare as paired
 
 _K = 10
 METRICS = ("ndcg_at_10", "recall_at_10")
+LESSONS, GOLDEN = "lessons", "golden questions"
 _FEW = 20
 
 
@@ -91,14 +93,17 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Both sides on the lessons for the report: metric -> comparison, for all of them and for each slice.
+    """Both sides on the questions for the report: metric -> comparison, for all of them and for each slice.
 
-    `weights` are the fusion weights of base and new; `slices` has "seen" and "unseen" where such lessons are.
+    `weights` are the fusion weights of base and new; `slices` has "seen" and "unseen" where such questions are; `judge`
+    is what the questions are, lessons or golden questions, and `confidence` that of the intervals.
     """
 
     overall: dict[str, Paired]
     slices: dict[str, dict[str, Paired]]
     weights: tuple[float, float]
+    judge: str = LESSONS
+    confidence: float = 0.95
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON objects, numbers as they are."""
@@ -106,6 +111,8 @@ class Gain:
             "overall": {name: asdict(one) for name, one in self.overall.items()},
             "slices": {cut: {name: asdict(one) for name, one in of.items()} for cut, of in self.slices.items()},
             "weights": {"base": self.weights[0], "new": self.weights[1]},
+            "judge": self.judge,
+            "confidence": self.confidence,
         }
 
 
@@ -143,7 +150,7 @@ def compare(
     new = new_fusion or Fusion("convex", _weight(new_legs, chosen, weights[1]))
     before, after = scores(base_legs, asked, base, looks[0]), scores(new_legs, asked, new, looks[1])
     first, second = (mix.weight if isinstance(mix, Fusion) else mix(asked[0]).weight for mix in (base, new))
-    return _gain(before, after, asked, (first, second), rules)
+    return paired_gain(before, after, asked, (first, second), rules)
 
 
 def crossfit(
@@ -174,22 +181,26 @@ def crossfit(
         ]
         sides.append({name: np.concatenate([half[name] for half in found]) for name in METRICS})
     tuned = (_weight(base_legs, asked, weights[0]), _weight(new_legs, asked, weights[1]))
-    return _gain(sides[0], sides[1], asked, tuned, rules)
+    return paired_gain(sides[0], sides[1], asked, tuned, rules)
 
 
-def _gain(
+def paired_gain(
     before: Mapping[str, NDArray[np.float64]],
     after: Mapping[str, NDArray[np.float64]],
     asked: Sequence[Judged],
     weights: tuple[float, float],
     rules: Rules,
+    judge: str = LESSONS,
 ) -> Gain:
+    """Compare the scores of two sides, metric -> float64 (n,), over `asked`, n questions in the same order."""
     unseen = np.array([lesson.unseen for lesson in asked], bool)
     cuts = {name: mask for name, mask in (("seen", ~unseen), ("unseen", unseen)) if mask.any()}
     return Gain(
         overall=_paired(before, after, np.ones(len(asked), bool), rules),
         slices={name: _paired(before, after, mask, rules) for name, mask in cuts.items()},
         weights=weights,
+        judge=judge,
+        confidence=rules.confidence,
     )
 
 
@@ -220,19 +231,53 @@ def verdict(gain: Gain, *, guard: Paired | None = None, rules: Rules | None = No
     def check(passed: bool, text: str) -> None:
         (held if passed else against).append(text)
 
-    check(one.n >= rules.min_lessons, f"{one.n} lessons were held out, {rules.min_lessons} are needed")
+    check(one.n >= rules.min_lessons, f"{one.n} {gain.judge} were held out, {rules.min_lessons} are needed")
     wanted = "the lower bound must be above 0"
     if rules.min_gain:
         wanted += f", the gain at least {_points(rules.min_gain)}"
-    check(one.ci[0] > 0 and one.delta >= rules.min_gain, f"end to end {told_of(one)}: {wanted}")
+    check(one.ci[0] > 0 and one.delta >= rules.min_gain, f"end to end {told_of(one, gain.judge)}: {wanted}")
     other = gain.slices.get("unseen", {}).get("ndcg_at_10")
     if other is not None and other.n >= _FEW:
-        check(other.delta >= rules.min_unseen, f"unseen documents {told_of(other)}: at least {_points(rules.min_unseen)}")
+        told = told_of(other, gain.judge)
+        check(other.delta >= rules.min_unseen, f"unseen documents {told}: at least {_points(rules.min_unseen)}")
     elif other is not None:
-        held.append(f"unseen documents {told_of(other)}: fewer than {_FEW}, which tell nothing")
+        held.append(f"unseen documents {told_of(other, gain.judge)}: fewer than {_FEW}, which tell nothing")
     if guard is not None:
         check(guard.delta >= rules.min_guard, f"guard set {told_of(guard)}: at least {_points(rules.min_guard)}")
     return Verdict(not against, (*against, *held))
+
+
+def decide(
+    taken: Gain, known: Gain | None, order: Callable[[], Gain], *, rules: Rules, golden_rules: Rules
+) -> tuple[Gain, Verdict]:
+    """Hear both judges: `taken` is the gain on lessons, `known` the one on golden questions, None where those are few.
+
+    Lessons prove it, unless the golden questions show harm. Or golden questions do, unless the order of what was shown
+    does, the one thing that lessons say of passages nobody could take. Harm is more than `min_guard` and more than
+    chance, as it is for the gate. Returns the gain that decides.
+    """
+    by_lessons = verdict(taken, rules=rules)
+    if known is None:
+        return taken, by_lessons
+    answers = known.overall[METRICS[0]]
+    told = f"end to end {told_of(answers, GOLDEN)}"
+    if by_lessons.promote:
+        if _harm(answers, rules):
+            return taken, Verdict(False, (f"{told}: measurably worse", *by_lessons.reasons))
+        return taken, Verdict(True, (*by_lessons.reasons, told))
+    by_labels = verdict(known, rules=golden_rules)
+    if not by_labels.promote:
+        return taken, Verdict(False, (*by_lessons.reasons, told))
+    shown = order().overall[METRICS[0]]
+    seen = f"the order of what was shown {told_of(shown)}"
+    if _harm(shown, rules):
+        return taken, Verdict(False, (f"{seen}: measurably worse", *by_lessons.reasons, told))
+    biased = f"not by lessons, where nobody could take what was not shown: {by_lessons.reasons[0]}"
+    return known, Verdict(True, (*by_labels.reasons, seen, biased))
+
+
+def _harm(one: Paired, rules: Rules) -> bool:
+    return one.delta < rules.min_guard and one.ci[1] < 0
 
 
 def headline(gain: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,10 +286,10 @@ def headline(gain: Mapping[str, Any]) -> dict[str, Any]:
     return one
 
 
-def told_of(one: Paired) -> str:
+def told_of(one: Paired, judge: str = LESSONS) -> str:
     """Say a comparison in one line: points, interval, how many."""
     low, high = (f"{100 * bound:+.2f}" for bound in one.ci)
-    return f"{_points(one.delta)} [{low}, {high}] over {one.n} lessons"
+    return f"{_points(one.delta)} [{low}, {high}] over {one.n} {judge}"
 
 
 def _points(value: float) -> str:
@@ -260,12 +305,8 @@ def _score(
     legs: Legs, lesson: Judged, fusion: Fusion, look: SecondLook | None, *, shown_only: bool
 ) -> tuple[float, float]:
     """nDCG@10 and the share of what has a gain that is among the first ten."""
-    gains, fused = lesson.gains, fuse(legs, fusion)
-    first = max(_K, look.depth) if look else _K
-    places = ranking(fused, len(legs.ids) if shown_only else first)
-    best: Sequence[str] = [legs.ids[n] for n in places]
-    if look:
-        best = [*look(lesson, best[:first], fused[places[:first]]), *best[first:]]
+    gains = lesson.gains
+    best = ordered(legs, lesson, fusion, look, everything=shown_only)
     if shown_only:
         seen = {*lesson.shown, *gains}
         best = [chunk for chunk in best if chunk in seen]
@@ -273,6 +314,16 @@ def _score(
     got = np.array([gains.get(chunk, 0.0) for chunk in best])
     ideal = dcg(np.sort(np.array(list(gains.values()), float))[::-1][:_K])
     return float(dcg(got) / ideal), float(np.count_nonzero(got) / sum(g > 0 for g in gains.values()))
+
+
+def ordered(
+    legs: Legs, lesson: Judged, fusion: Fusion, look: SecondLook | None = None, *, everything: bool = False
+) -> Sequence[str]:
+    """The chunk ids a reader sees, best first: ten at least where so many were found, or all."""
+    fused, first = fuse(legs, fusion), max(_K, look.depth) if look else _K
+    places = ranking(fused, len(legs.ids) if everything else first)
+    best = [legs.ids[n] for n in places]
+    return best if look is None else [*look(lesson, best[:first], fused[places[:first]]), *best[first:]]
 
 
 def _paired(

@@ -28,7 +28,7 @@ def render_learned(found: dict[str, Any], result: dict[str, Any], *, title: str,
     state, mark, head = HEADS[result["verdict"]]
     reasons = "".join(f"<li>{esc(reason)}</li>" for reason in result.get("reasons", []))
     parts = (
-        _section("gain", "The gain, on lessons that chose nothing", _gain(found.get("gain"))),
+        _section("gain", "The gain, on questions that chose nothing", _gain(found.get("gain"))),
         _answers(found.get("answers")),
         _section("tried", "What was tried, cheapest first", _tried(found.get("tried", []))),
         _section("lessons", "What it learned from", _lessons(found)),
@@ -53,10 +53,11 @@ def _section(ident: str, name: str, body: Html) -> Html:
 def _gain(gain: dict[str, Any] | None) -> Html:
     if not gain:
         return note("not measured: no rung was kept")
-    rows = [_row("all lessons", metric, one) for metric, one in gain["overall"].items()]
+    judge = gain["judge"]
+    rows = [_row(f"all {judge}", metric, one) for metric, one in gain["overall"].items()]
     for cut, metrics in gain["slices"].items():
         rows += [_row(f"{cut} documents", metric, one) for metric, one in metrics.items()]
-    heads = ("lessons", "measure", "served", "learned", "points", "95 % interval", "n")
+    heads = (judge, "measure", "served", "learned", "points", f"{100 * gain['confidence']:.4g} % interval", "n")
     return join(
         table(heads, rows, caption="What is served against what was learned, end to end", numeric=(2, 3, 4, 5, 6)),
         note(f"fusion weights: {number(gain['weights']['base'])} served, {number(gain['weights']['new'])} learned"),

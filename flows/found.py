@@ -57,7 +57,10 @@ def _proof(found: dict[str, Any]) -> str:
         return "not proven by them, it puts what was shown in a better order"
     said = []
     if found["retrieval"]:
-        said.append(f"nDCG@10 {_points(found['gain']['overall']['ndcg_at_10'])}")
+        gain = found["gain"]
+        said.append(
+            f"nDCG@10 {_points(gain['overall']['ndcg_at_10'])} over {gain['overall']['ndcg_at_10']['n']} {gain['judge']}"
+        )
     if found["answers"] and found["answers"]["kept"]:
         said.append(f"answers' {DECIDES} {_points(found['answers']['overall'][DECIDES])}")
     return ", ".join(said)

@@ -34,7 +34,7 @@ def simulate(
     """
     if prepare is not None:
         with logs_to_stderr():
-            found = room("tasks.simulate").prepare(folder.resolve(), prepare.resolve(), suffix)
+            found = room("tasks.simulate").prepare(folder.resolve(), prepare.resolve(), suffix, jargon=jargon)
         if json:
             emit_json(found)
             return

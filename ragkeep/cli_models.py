@@ -51,12 +51,12 @@ def _show(result: dict[str, Any]) -> None:
         rows.append(("made-up questions", f"{result['synthetic']:,}, from documents, for training only"))
     if result["simulated"]:
         rows.append(("interactions", "SIMULATED: no person was asked"))
-    if result["gain"]:
-        for cut, found in (("all lessons", result["gain"]["overall"]), *result["gain"]["slices"].items()):
-            rows.append((f"nDCG@10, {cut}", _told(found["ndcg_at_10"])))
+    if gain := result["gain"]:
+        for cut, found in ((f"all {gain['judge']}", gain["overall"]), *gain["slices"].items()):
+            rows.append((f"nDCG@10, {cut}", _told(found["ndcg_at_10"], gain)))
     if result.get("answers"):
         measure = result["answers"]["measure"]
-        rows.append((f"answers, {measure}", _told(result["answers"]["overall"][measure])))
+        rows.append((f"answers, {measure}", _told(result["answers"]["overall"][measure], result["answers"])))
     rows.append(("seconds", f"{result['seconds']:.1f}"))
     table("Learning", ("what", "value"), rows)
     tried = [(one["learner"], outcome_of(one), "; ".join(one["reasons"])) for one in result["tried"]]
@@ -72,10 +72,10 @@ def _show(result: dict[str, Any]) -> None:
     }.get(result["verdict"], "open the report and see why"))  # fmt: skip
 
 
-def _told(one: dict[str, Any]) -> str:
+def _told(one: dict[str, Any], of: dict[str, Any]) -> str:
     low, high = one["ci"]
-    points = f"{100 * one['delta']:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
-    return f"{one['base']:.3f} -> {one['new']:.3f} ({points}, {one['n']:,} lessons)"
+    interval = f"{100 * of['confidence']:.4g} % interval {100 * low:+.1f} to {100 * high:+.1f}"
+    return f"{one['base']:.3f} -> {one['new']:.3f} ({100 * one['delta']:+.1f} points, {interval}, n {one['n']:,})"
 
 
 @models_app.command("list")

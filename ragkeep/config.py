@@ -320,11 +320,11 @@ class LearnParams:
     `same_question` and `evaluation_question`: the likeness, 0..1, from which two questions are one, and from which one
     is too near to a golden question or to one of the folders `exclude` (test questions only). `select`, `report`: shares
     of questions; `unseen`: of documents that are never trained on. `trust`: accounts, as quarantine.jsonl names them,
-    that are believed all the same. `ladder`: what is tried, in this order; `min_measured`: the held-out lessons that a
-    gain must be measured on before anything is promoted; `rerank_ms`: what a learned second look may cost a question at
-    the 95th percentile; `synthetic`: the lessons for training up to which questions made from documents fill them up;
-    `generator`: a finetune.yaml, whose model is tuned on
-    votes and corrections ("": none is).
+    that are believed all the same. `ladder`: what is tried, in this order; `min_measured`: the held-out lessons, or
+    golden test questions, that a gain must be measured on before anything is promoted; `rerank_ms`: what a learned
+    second look may cost a question at the 95th percentile; `synthetic`: the lessons for training up to which questions
+    made from documents fill them up; `generator`: a finetune.yaml, whose model is tuned on votes and corrections ("":
+    none is).
     """
 
     window: int = 1_000_000

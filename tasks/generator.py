@@ -176,10 +176,15 @@ def measured(
         said = [_answers(side, asked) for side in sides]
         scored = [answer_gain.scores(questions, answers, wanted, gains, served.embedder) for answers in said]
     before = judged_before(paths)
-    found = answer_gain.paired(scored[0], scored[1], written.gate, confidence=1 - 0.05 / (1 + before))
+    confidence = 1 - 0.05 / (1 + before)
+    found = answer_gain.paired(scored[0], scored[1], written.gate, confidence=confidence)
     verdict = answer_gain.verdict(found, written.gate, min_lessons=written.learn.min_measured)
     old, new = map(_p95_ms, said)
-    gain = answer_gain.as_json(found) | {"judged_before": before, "corrections": len(right), "p95_ms": [old, new]}
+    gain = answer_gain.as_json(found, confidence) | {
+        "judged_before": before,
+        "corrections": len(right),
+        "p95_ms": [old, new],
+    }
     slow = f"95 of 100 answers take at most {new / 1000:.1f} s, with what answers now {old / 1000:.1f} s"
     return gain, replace(verdict, reasons=(*verdict.reasons, slow))
 

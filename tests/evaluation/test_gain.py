@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.compare import Paired
-from evaluation.gain import Gain, Rules, compare, crossfit, verdict
+from evaluation.gain import GOLDEN, Gain, Rules, compare, crossfit, decide, verdict
 from ragkeep.errors import ConfigError
 from ragkeep.types import Legs
 from tasks.lessons import Lesson
@@ -141,3 +141,41 @@ def test_among_what_was_shown_only_the_order_counts() -> None:
     among = crossfit(before, after, lessons, rules=FEW, weights=(1.0, 1.0), shown_only=True).overall["ndcg_at_10"]
     assert naive.delta < 0 < among.delta
     assert (among.base, among.new) == (pytest.approx(0.6309, abs=1e-4), 1.0)
+
+
+def judge_says(points: float, *, of: str = "lessons") -> Gain:
+    """A gain of so many points, half a point to both sides, over a hundred questions."""
+    low, high = (points - 0.5) / 100, (points + 0.5) / 100
+    return Gain({"ndcg_at_10": replace(paired(points / 100), ci=(low, high), n=100)}, {}, (0.5, 0.5), of)
+
+
+def heard(lessons: float, golden: float | None, order: float) -> tuple[Gain, bool, tuple[str, ...]]:
+    known = None if golden is None else judge_says(golden, of=GOLDEN)
+    rules = Rules(min_lessons=100)
+    gain, found = decide(judge_says(lessons), known, lambda: judge_says(order), rules=rules, golden_rules=rules)
+    return gain, found.promote, found.reasons
+
+
+@pytest.mark.parametrize(
+    ("lessons", "golden", "order", "judge"),
+    [
+        (+2, None, 0, "lessons"), (-7, None, +3, ""),  # nobody but lessons can say
+        (+2, 0, 0, "lessons"), (+2, -0.8, 0, "lessons"), (+2, -2, 0, ""),  # they may contradict
+        (-7, +2, 0, GOLDEN), (-7, +2, +1, GOLDEN),  # and prove what lessons cannot
+        (-7, +2, -0.8, GOLDEN), (-7, +2, -2, ""),  # unless it puts what people saw in a worse order
+        (-7, 0, +3, ""), (-7, +0.4, +3, ""),  # a tie is none
+    ],
+)  # fmt: skip
+def test_two_judges_are_heard(lessons: float, golden: float | None, order: float, judge: str) -> None:
+    gain, promote, reasons = heard(lessons, golden, order)
+    assert promote == bool(judge)
+    assert gain.judge == (judge or "lessons")
+    assert ("golden questions" in " ".join(reasons)) == (golden is not None)
+
+
+def test_what_golden_questions_prove_says_what_lessons_said() -> None:
+    _, _, reasons = heard(-7, 2, 1)
+    assert reasons[1] == "end to end +2.00 points [+1.50, +2.50] over 100 golden questions: " + (
+        "the lower bound must be above 0, the gain at least +0.50 points"
+    )
+    assert reasons[-1].startswith("not by lessons, where nobody could take what was not shown: end to end -7.00 points")

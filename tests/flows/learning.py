@@ -120,7 +120,17 @@ def ladder(paths: Paths, params: Params, *, proven: bool = True) -> None:
     """What tasks/learn.py would say: both parts gain, once; or, where it is not proven, that one may hope so."""
     made = [] if tonight(paths.data) else found(paths)
     parts, hope = (made, []) if proven else ([], made)
-    gain = {"overall": {"ndcg_at_10": GAIN}, "slices": {}, "weights": {"base": 0.5, "new": 0.6}} if made else None
+    gain = (
+        {
+            "overall": {"ndcg_at_10": GAIN},
+            "slices": {},
+            "weights": {"base": 0.5, "new": 0.6},
+            "judge": "lessons",
+            "confidence": 0.95,
+        }
+        if made
+        else None
+    )
     names = ("query-tower", "fusion")
     tried: list[dict[str, Any]] = [
         {"learner": n, "kept": bool(parts), "reasons": [], "gain": gain, "card": {}, "hope": gain if hope else None}

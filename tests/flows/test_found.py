@@ -13,7 +13,7 @@ TOWER, WEIGHT, SPEAKER = Part("query-tower", "b", folder="t"), Part("fusion", "b
 
 
 def gain(name: str, delta: float) -> dict[str, Any]:
-    return {"overall": {name: {"delta": delta, "ci": [delta - 0.01, delta + 0.01]}}}
+    return {"overall": {name: {"delta": delta, "ci": [delta - 0.01, delta + 0.01], "n": 120}}, "judge": "lessons"}
 
 
 def row(learner: str, *, kept: bool = True, hope: bool = False) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def test_a_generator_alone_is_promoted_beside_all_else_that_is_live(paths: Paths
 def test_both_gains_are_told_and_each_part_stands_on_its_own(paths: Paths) -> None:
     speaks(paths)
     found = joined(paths, ladder(TOWER, WEIGHT) | {"simulated": True})
-    nd = "nDCG@10 +5.0 points [4.0, 6.0]"
+    nd = "nDCG@10 +5.0 points [4.0, 6.0] over 120 lessons"
     assert told(found) == f"learned from SIMULATED interactions: {nd}, answers' rouge_l +10.0 points [9.0, 11.0]"
     assert gain_of(found, WEIGHT) == gain("ndcg_at_10", 0.05)
     assert made_in(paths, SPEAKER) == paths.root / "models" / "generator" / "g"

@@ -111,7 +111,13 @@ def tuned(paths: Paths, params: Params) -> None:
     spec = {"backend": "extractive", "name": folder.name}
     part = Part("generator", "", folder=folder.name, sha256=sha256(folder / "model.safetensors"),
                 trainset="t", answer={"generator": spec, "over": "extractive"})  # fmt: skip
-    gain = {"measure": "rouge_l", "overall": {"rouge_l": learning.GAIN}, "slices": {}, "corrections": 9}
+    gain = {
+        "measure": "rouge_l",
+        "overall": {"rouge_l": learning.GAIN},
+        "slices": {},
+        "corrections": 9,
+        "confidence": 0.95,
+    }
     tried = {"learner": "generator", "kept": True, "reasons": ["it gained"], "gain": gain, "card": {}, "skipped": False}
     write_json(paths.data / generator.FOUND, {"tried": tried, "part": rows_of([part])[0]})
 

@@ -1,5 +1,6 @@
 """The ladder on a small real night: a company calls its machines by names that no model ever read."""
 
+import json
 import shutil
 from dataclasses import replace
 from itertools import product
@@ -8,14 +9,25 @@ from typing import Any
 import pytest
 
 from evaluation.report_learned import render_learned
-from ragkeep.config import EmbedParams, IndexParams, LearnParams, Params, Paths, RetrieveParams, SourceParams
+from ragkeep.config import (
+    EmbedParams,
+    EvaluateParams,
+    IndexParams,
+    LearnParams,
+    Params,
+    Paths,
+    RetrieveParams,
+    SourceParams,
+)
 from ragkeep.embedders import load_embedder
 from ragkeep.errors import ConfigError
 from ragkeep.files import append_row, write_json
 from ragkeep.learned import INPUT, Part, parts_of, rows_of
 from ragkeep.stores import open_store
-from ragkeep.types import Chunk, Query, content_id
+from ragkeep.tables import documents_table
+from ragkeep.types import Chunk, Document, Query, content_id
 from tasks.lessons import Lesson, Split
+from tasks.shards import write_shard
 from tests.tasks.ladder import FUSION, night, taught
 
 pytest.importorskip("torch", reason="learning a model needs the extra torch")
@@ -135,6 +147,50 @@ def test_what_puts_in_order_what_was_shown_may_hope_though_it_is_not_proven(toni
     assert part.retrieve["words"]["default"]["zorbl"] == "pump"
 
 
+def ask_golden(paths: Paths, texts: dict[tuple[str, str], str]) -> Params:
+    """Leave documents, and a dev and a test question about each; return params that name them."""
+    documents = [
+        Document(one.document_id, one.uri, "docs", "default", one.text, "prose", "markdown")
+        for one in (chunk(*pair) for pair in texts)
+    ]
+    write_shard(paths.data / "documents", 0, documents_table(documents), "k")
+    rows = [
+        {"id": f"{split}-{thing}-{work}", "text": f"{text}, {split}", "split": split, "answerable": True,
+         "labels": [{"document": f"docs/{thing}-{work}.md"}]}
+        for (thing, work), text in texts.items() for split in ("dev", "test")
+    ]  # fmt: skip
+    (paths.root / "golden.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = replace(PARAMS.learn, ladder=("glossary",))
+    return replace(PARAMS, learn=words, evaluate=EvaluateParams(sets=("golden.jsonl",)))
+
+
+def test_golden_questions_prove_what_lessons_cannot(tonight: Paths) -> None:
+    texts = {pair: f"is a {JARGON[pair[0]]} often {pair[1]} here" for pair in product(JARGON, WORK)}
+    found = taught(tonight, only_what_was_shown(tonight), ask_golden(tonight, texts))
+    (tried,) = found["tried"]
+    assert (tried["kept"], tried["hope"], found["hope"]) == (True, None, [])
+    assert (found["gain"]["judge"], found["gain"]["confidence"]) == ("golden questions", 0.975)
+    assert (found["gain"]["overall"]["ndcg_at_10"]["n"], found["gain"]["overall"]["ndcg_at_10"]["ci"][0] > 0.05) == (
+        40,
+        True,
+    )
+    (part,) = parts_of(found["parts"])  # no weight beside it: the night tunes it on the dev questions
+    assert part.retrieve["words"]["default"]["zorbl"] == "pump"
+    assert "not by lessons, where nobody could take what was not shown" in " ".join(found["reasons"])
+    page = render_learned(found, {"verdict": "promoted", "reasons": []}, title="t", at="2026-01-01T00:00")
+    assert "all golden questions" in page
+    assert "97.5 % interval" in page
+
+
+def test_golden_questions_in_other_words_than_people_use_prove_nothing(tonight: Paths) -> None:
+    texts = {(thing, work): f"is a {thing} often {work} here" for thing, work in product(JARGON, WORK)}
+    found = taught(tonight, only_what_was_shown(tonight), ask_golden(tonight, texts))
+    (tried,) = found["tried"]
+    assert (tried["kept"], found["parts"]) == (False, [])
+    assert parts_of(found["hope"])
+    assert "end to end +0.00 points [+0.00, +0.00] over 40 golden questions" in tried["reasons"]
+
+
 def test_its_page_says_what_and_that_it_was_simulated(found: dict[str, Any]) -> None:
     page = render_learned(found, {"verdict": "promoted", "reasons": ["a < b"]}, title="t", at="2026-01-01T00:00")
     assert "Simulated" in page
@@ -246,6 +302,6 @@ def test_each_candidate_that_the_report_judged_makes_the_next_one_prove_more(
         append_row(history, {"gain": gain, "published": published})
     again = taught(tonight, lessons(), PARAMS)
     history.unlink()
-    assert "these lessons judged 2 candidates before: the interval is at 98.3%" in again["reasons"]
+    assert "held-out questions judged 2 times before: the interval is at 98.3%" in again["reasons"]
     low, first = (run["gain"]["overall"]["ndcg_at_10"]["ci"][0] for run in (again, found))
     assert low < first

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from evaluation.beir import read_folder
+from evaluation.jargon import renamed
 from evaluation.sets import load_set
 from ragkeep.config import LearnParams, Paths, load_params
 from ragkeep.errors import ConfigError
@@ -153,6 +154,15 @@ def test_nights_over_what_was_prepared_are_measured_with_questions_nobody_learns
     assert {question.split for question in questions} == {"dev", "test"}
     assert questions[0].labels[0].document.startswith("pumps/")
     assert questions[0].labels[0].document.endswith(".md")
+
+
+def test_golden_questions_of_a_crowd_with_words_of_its_own_are_in_those_words(tmp_path: Path, labelled: Path) -> None:
+    found = prepare(labelled, tmp_path / "docs", jargon=True)
+    read = read_folder(labelled)
+    questions = load_set(tmp_path / "docs-questions.jsonl").questions
+    said = renamed(read.queries)
+    assert {question.text for question in questions} == {said[q] for q in read.parts()[1]}
+    assert "answerable_answered: 0.1" in found["params"]
 
 
 def test_a_passage_is_what_says_most_of_the_question() -> None:
