@@ -20,7 +20,9 @@ def simulate(
     poison: Annotated[float, typer.Option(min=0, max=1, help="The share of questions that is theirs.")] = 0.05,
     jargon: Annotated[bool, typer.Option("--jargon", help="Rename the 200 commonest words of the questions.")] = False,
     own: Annotated[bool, typer.Option("--own-answers", help="Answer with the release's generator: slower.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Other people with another one.")] = 7,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Other people with another one; each run has its own unless it is given.")
+    ] = None,
     prepare: Annotated[
         Path | None,
         typer.Option(help="Only write the set's documents as files into a folder, and golden questions beside it."),
@@ -45,6 +47,7 @@ def simulate(
     paths, params = project()
     with logs_to_stderr():
         module = room("tasks.simulate")
+        seed = module.next_seed(paths) if seed is None else seed
         crowd = module.Crowd(interactions, users, wrong, poisoners, poison, jargon, seed)
         found = module.simulate(paths, params, folder.resolve(), crowd, own=own)
     if json:

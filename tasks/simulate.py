@@ -28,7 +28,7 @@ from ragkeep.answer import Asked, ranked, respond
 from ragkeep.app import Assistant, load_release, open_release
 from ragkeep.config import GeneratorParams, Params, Paths
 from ragkeep.errors import ConfigError
-from ragkeep.files import append_row, write_text
+from ragkeep.files import append_row, read_rows, write_text
 from ragkeep.generators.extractive import extractive
 from ragkeep.generators.resilient import Resilient
 from ragkeep.interactions import InteractionLog, answered, clicked, corrected, voted
@@ -47,6 +47,8 @@ questions that somebody asked before."""
 A_SESSION = 4
 PROBES = 20
 _TOGETHER = 200
+SEED = 7
+_RUNS = "simulations.jsonl"
 _GOLDEN, _DEV = 900, 3
 """At most so many golden questions are written; each third is for tuning."""
 
@@ -63,7 +65,7 @@ class Crowd:
     poisoners: int = 0
     poison: float = 0.05
     jargon: bool = False
-    seed: int = 7
+    seed: int = SEED
 
 
 @dataclass(slots=True)
@@ -313,8 +315,13 @@ def simulate(paths: Paths, params: Params, folder: Path, crowd: Crowd, *, own: b
         "seqs": [min(play.seqs), max(play.seqs)], "answers_by": live.generators[0].name if own else "words alone",
         **asdict(crowd), "did": play.counts,
     }  # fmt: skip
-    append_row(paths.state / "simulations.jsonl", found)
+    append_row(paths.state / _RUNS, found)
     return found
+
+
+def next_seed(paths: Paths) -> int:
+    """A seed that no run had which is known here: the same people asking the same again would teach nothing more."""
+    return max((int(run["seed"]) for run in read_rows(paths.state / _RUNS)), default=SEED - 1) + 1
 
 
 def _on_trial(live: Assistant, paths: Paths, params: Params) -> _Mixed | None:

@@ -23,7 +23,7 @@ from ragkeep.trials import Trial, begin_trial
 from tasks import trainset
 from tasks.lessons import TrainingSet, read_set
 from tasks.shards import write_shard
-from tasks.simulate import Crowd, file_name, passage, prepare, simulate
+from tasks.simulate import Crowd, file_name, next_seed, passage, prepare, simulate
 from tests.e2e.projects import make_env
 from tests.serving.published import chunks_of, project, publish
 
@@ -109,6 +109,14 @@ def test_its_poisoners_are_set_aside_and_nobody_else(played: tuple[Paths, dict[s
     assert set(lessons(played[0]).card["quarantined"]) <= {"one document", "contradicts"}
     rows = read_rows(played[0].data / "trainset" / "quarantine.jsonl")
     assert {row["account"] for row in rows} == {trainset.account(f"sim:poisoner-00{n}") for n in range(2)}
+
+
+def test_each_run_has_a_seed_of_its_own(tmp_path: Path, labelled: Path) -> None:
+    paths = published(tmp_path)
+    assert next_seed(paths) == 7
+    for seed in (7, 20, 3):
+        simulate(paths, load_params(paths.params), labelled, Crowd(interactions=2, seed=seed))
+    assert next_seed(paths) == 21
 
 
 def test_the_same_seed_asks_the_same(tmp_path: Path, labelled: Path) -> None:
