@@ -223,6 +223,7 @@ def _keep(paths: Paths, part: Part, found: dict[str, Any]) -> Part:
     tags = {
         "learner": part.learner, "base": part.base, "data_sha": part.trainset, "git_sha": night.git_sha(paths.root),
         "sha256": part.sha256, "simulated": str(found["simulated"]).lower(), "synthetic": str(found["synthetic"]),
+        "judge": (proven or {}).get("judge", ""),
     }  # fmt: skip
     number = registry.record_model(paths, part.learner, sha, folder, metrics=metrics, tags=tags)
     part = replace(part, version=number)

@@ -27,18 +27,20 @@ from .training import batches, contrast, false_negatives, train
 class Recipe:
     """One table for every set; see `query_tower.Recipe`. `bank` weighs the frozen passages (0: none).
 
-    `max_tokens` is how much of a passage is read while training; `frozen` lower layers stay as they are.
+    `max_tokens` is how much of a passage is read while training; `frozen` lower layers stay as they are. Of n lessons
+    the share n / (n + `doubt`) of the way to what they trained is kept (see `training.train`): the fewer, the less.
     """
 
     epochs: int = 1
     batch: int = 32
-    rate: float = 5e-5
+    rate: float = 1e-4
     question_tokens: int = 48
     max_tokens: int = 128
     anchor: float = 0.1
     bank: float = 0.5
     alike: float = 0.95
     frozen: int = 0
+    doubt: int = 1000
     least: int = 200
     most: int = 4000
 
@@ -58,8 +60,9 @@ def learn_by(
     tower = load_tower(base.model)
     problem = _Problem(recipe, tower, chosen, lessons, base, seed)
     folder, sha, card = train(
-        "both-towers", problem, lessons, base, out, count=len(chosen), seed=seed, began=began, tick=tick
-    )
+        "both-towers", problem, lessons, base, out, count=len(chosen), seed=seed, began=began, tick=tick,
+        share=len(chosen) / (len(chosen) + recipe.doubt),
+    )  # fmt: skip
     return Learned(
         "both-towers", folder, sha, embed={"backend": "openvino", "model": "{folder}"}, reindex=True, card=card
     )

@@ -31,8 +31,8 @@ from .training import batches, contrast, false_negatives, train
 class Recipe:
     """One table for every set. `anchor` is the base's share of a target, `steady` weighs the pieces of passages.
 
-    `alike`: see `training.false_negatives`. `most` bounds the lessons that are read, the newest first, and `steps` the
-    CPU seconds: about one a step.
+    `alike`: see `training.false_negatives`; `share`: see `training.train`. `most` bounds the lessons that are read, the
+    newest first, and `steps` the CPU seconds: about one a step.
     """
 
     epochs: int = 3
@@ -44,6 +44,7 @@ class Recipe:
     steady: float = 1.0
     pieces: int = 8
     alike: float = 0.95
+    share: float = 0.8
     least: int = 50
     most: int = 4000
 
@@ -65,8 +66,9 @@ def learn_by(
     passages = base.embedder.embed([lessons.texts[i] for i in ids], role="passage")
     problem = _Problem(recipe, tower, chosen, ids, passages, base, [lessons.texts[i] for i in ids], seed)
     folder, sha, card = train(
-        "query-tower", problem, lessons, base, out, count=len(chosen), seed=seed, began=began, tick=tick
-    )
+        "query-tower", problem, lessons, base, out, count=len(chosen), seed=seed, began=began, tick=tick,
+        share=recipe.share,
+    )  # fmt: skip
     return Learned("query-tower", folder, sha, embed={"query_model": "{folder}"}, card=card)
 
 

@@ -151,16 +151,21 @@ def train(
     seed: int,
     began: float,
     tick: Callable[[int, int], None],
+    share: float = 1.0,
 ) -> tuple[Path, str, dict[str, Any]]:
     """Train a tower into `out/model`; return the folder, its weights' sha256 and the card.
 
-    `count` is how many lessons were read, `began` the start on `time.process_time`.
+    `count` is how many lessons were read, `began` the start on `time.process_time`, `share` how far the weights go from
+    the base's to what was trained (Wortsman et al., CVPR 2022, section 3: what lies between forgets less and, where
+    labels are wrong, is better than either).
     """
     recipe, tower = problem.recipe, problem.tower
     key = content_id(name, lessons.sha, sha256(tower.encoder.weights), repr(recipe), str(seed))
     out.mkdir(parents=True, exist_ok=True)
     steps = len(problem.batches)
     trained, losses = fit(problem.start, problem.loss, steps=steps, rate=recipe.rate, out=out, key=key, tick=tick)
+    if share < 1:
+        trained = {name: problem.start[name].lerp(made, share) for name, made in trained.items()}
     if _WORDS in trained:  # rows of words nobody used stay the base's
         words = tower.weights[_WORDS].clone()
         words[problem.known] = trained[_WORDS]

@@ -64,6 +64,23 @@ def test_what_is_written_is_whole_and_safe(unbroken: dict[str, tuple[Path, Learn
     assert made.card["curve"][-1] < made.card["curve"][0]
 
 
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_what_is_kept_lies_between_the_base_and_what_was_trained(tmp_path: Path, learner: str) -> None:
+    from tasks.learners.encoder import load_tower
+
+    module, recipe = tiny_encoder.RECIPES[learner]
+    weights = [load_tower(base(tmp_path).model).weights]
+    count = len(training_set().of("train"))
+    for share in (1.0, 0.25):
+        less = {"share": share} if learner == "query-tower" else {"doubt": int(count / share) - count}
+        some = replace(recipe, **less, epochs=1)
+        made = module.learn_by(some, training_set(), base(tmp_path), tmp_path / str(share), seed=1, tick=lambda *_: None)
+        weights.append(load_tower(made.folder).weights)
+    before, whole, part = weights
+    assert any((whole[name] - before[name]).abs().max() > 1e-3 for name in before)
+    assert all((part[name] - before[name].lerp(whole[name], 0.25)).abs().max() < 1e-6 for name in before)
+
+
 def test_torch_and_the_products_embedder_agree_on_every_vector(unbroken: dict[str, tuple[Path, Learned]]) -> None:
     from tasks.learners.encoder import embed, load_tower
 

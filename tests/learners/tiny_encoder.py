@@ -105,7 +105,10 @@ def base(folder: Path) -> Base:
 
 RECIPES = {
     "query-tower": (query_tower, query_tower.Recipe(epochs=6, batch=16, rate=3e-3, anchor=0.0, steady=0.1)),
-    "both-towers": (both_towers, both_towers.Recipe(epochs=6, batch=16, rate=3e-3, anchor=0.0, alike=2.0, least=50)),
+    "both-towers": (
+        both_towers,
+        both_towers.Recipe(epochs=6, batch=16, rate=3e-3, anchor=0.0, alike=2.0, least=50, doubt=0),
+    ),
 }
 
 
