@@ -89,11 +89,12 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     if params.retrieve.fusion != "convex":
         _leave(paths, lessons, [], reasons=("what is learned is measured with convex fusion, and params.yaml has rrf",))
         return {"lessons": len(lessons.lessons), "kept": 0}
-    if why := _too_few(lessons, params.learn):
+    trained = {chunk for lesson in lessons.of("train") for chunk in lesson.gains}
+    golden = read_golden(paths, params, trained) if lessons.of("report") else Golden()
+    if why := _too_few(lessons, golden, params.learn):
         _leave(paths, lessons, [], reasons=(why,))
         return {"lessons": len(lessons.lessons), "kept": 0}
     served = served_side(paths, params)
-    golden = read_golden(paths, params, {chunk for lesson in lessons.of("train") for chunk in lesson.gains})
     side, tried, hopes = served, list[Tried](), list[_Hope]()
     with no_versions_left(served.store):
         for name in params.learn.ladder:
@@ -102,17 +103,24 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
             hopes += [hope] if hope else []
         gain, promote, reasons = _final(paths, served, side, lessons, golden)
         hoped = None if promote else _hoped(paths, served, hopes, lessons)
+    asked = len(golden.of("report"))
+    if hoped and asked < params.learn.min_measured:
+        words = "golden questions in the words people use may prove it"
+        reasons = (
+            *reasons,
+            f"{words}: {asked} test questions have answers, learn.min_measured is {params.learn.min_measured}",
+        )
     _leave(paths, lessons, tried, side.parts if promote else (), gain, reasons, hoped)
     point = gain.overall["ndcg_at_10"].delta if gain else 0.0
     return {"lessons": len(lessons.lessons), "kept": sum(one.kept for one in tried), "gain": round(point, 4)}
 
 
-def _too_few(lessons: TrainingSet, learn: LearnParams) -> str:
+def _too_few(lessons: TrainingSet, golden: Golden, learn: LearnParams) -> str:
     """Say how many lessons are missing, "" where there are enough: none is learned from that nothing can judge."""
     why = "there are too few lessons to learn from and to measure with"
     have = len(lessons.of("report"))
     missing = learn.min_measured - have
-    if missing > 0:
+    if missing > 0 and not (have and len(golden.of("report")) >= learn.min_measured):
         more = math.ceil(missing / learn.report)
         return (
             f"{why}: {have} are held out for the report and learn.min_measured is {learn.min_measured}; about {more:,} "

@@ -143,6 +143,7 @@ def test_what_puts_in_order_what_was_shown_may_hope_though_it_is_not_proven(toni
     assert (tried["kept"], found["parts"]) == (False, [])
     assert tried["gain"]["overall"]["ndcg_at_10"]["delta"] < 0 < tried["hope"]["overall"]["ndcg_at_10"]["delta"]
     assert "only people can judge what it finds besides" in tried["reasons"][-1]
+    assert found["reasons"][-1].endswith("may prove it: 0 test questions have answers, learn.min_measured is 20")
     (part,) = parts_of(found["hope"])
     assert part.retrieve["words"]["default"]["zorbl"] == "pump"
 
@@ -180,6 +181,14 @@ def test_golden_questions_prove_what_lessons_cannot(tonight: Paths) -> None:
     page = render_learned(found, {"verdict": "promoted", "reasons": []}, title="t", at="2026-01-01T00:00")
     assert "all golden questions" in page
     assert "97.5 % interval" in page
+
+
+def test_golden_questions_judge_where_few_lessons_are_held_out(tonight: Paths) -> None:
+    few = [one for one in lessons() if one.split != "report"] + [one for one in lessons() if one.split == "report"][:5]
+    texts = {pair: f"is a {JARGON[pair[0]]} often {pair[1]} here" for pair in product(JARGON, WORK)}
+    found = taught(tonight, few, ask_golden(tonight, texts))
+    assert (found["lessons"]["report"], found["gain"]["judge"]) == (5, "golden questions")
+    assert parts_of(found["parts"])
 
 
 def test_golden_questions_in_other_words_than_people_use_prove_nothing(tonight: Paths) -> None:
