@@ -32,7 +32,7 @@ from .compare import compare as paired
 _K = 10
 METRICS = ("ndcg_at_10", "recall_at_10")
 LESSONS, GOLDEN = "lessons", "golden questions"
-_FEW = 20
+_FEW, _USUAL = 20, 0.95
 
 
 class Judged(Protocol):
@@ -86,7 +86,7 @@ class Rules:
     min_unseen: float = -0.005
     min_guard: float = -0.01
     min_lessons: int = 30
-    confidence: float = 0.95
+    confidence: float = _USUAL
     resamples: int = 9999
     seed: int = 7
 
@@ -103,7 +103,14 @@ class Gain:
     slices: dict[str, dict[str, Paired]]
     weights: tuple[float, float]
     judge: str = LESSONS
-    confidence: float = 0.95
+    confidence: float = _USUAL
+
+    def told(self, cut: str = "") -> str:
+        """Say it in one line, of all questions or of a slice: points, interval, over how many of what."""
+        one = (self.slices[cut] if cut else self.overall)[METRICS[0]]
+        low, high = (f"{100 * bound:+.2f}" for bound in one.ci)
+        sure = "" if self.confidence == _USUAL else f" at {100 * self.confidence:.4g} %"
+        return f"{_points(one.delta)} [{low}, {high}]{sure} over {one.n} {self.judge}"
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON objects, numbers as they are."""
@@ -235,15 +242,15 @@ def verdict(gain: Gain, *, guard: Paired | None = None, rules: Rules | None = No
     wanted = "the lower bound must be above 0"
     if rules.min_gain:
         wanted += f", the gain at least {_points(rules.min_gain)}"
-    check(one.ci[0] > 0 and one.delta >= rules.min_gain, f"end to end {told_of(one, gain.judge)}: {wanted}")
+    check(one.ci[0] > 0 and one.delta >= rules.min_gain, f"end to end {gain.told()}: {wanted}")
     other = gain.slices.get("unseen", {}).get("ndcg_at_10")
     if other is not None and other.n >= _FEW:
-        told = told_of(other, gain.judge)
-        check(other.delta >= rules.min_unseen, f"unseen documents {told}: at least {_points(rules.min_unseen)}")
+        told = f"unseen documents {gain.told('unseen')}: at least {_points(rules.min_unseen)}"
+        check(other.delta >= rules.min_unseen, told)
     elif other is not None:
-        held.append(f"unseen documents {told_of(other, gain.judge)}: fewer than {_FEW}, which tell nothing")
+        held.append(f"unseen documents {gain.told('unseen')}: fewer than {_FEW}, which tell nothing")
     if guard is not None:
-        check(guard.delta >= rules.min_guard, f"guard set {told_of(guard)}: at least {_points(rules.min_guard)}")
+        check(guard.delta >= rules.min_guard, f"guard set {_points(guard.delta)}: at least {_points(rules.min_guard)}")
     return Verdict(not against, (*against, *held))
 
 
@@ -253,43 +260,37 @@ def decide(
     """Hear both judges: `taken` is the gain on lessons, `known` the one on golden questions, None where those are few.
 
     Lessons prove it, unless the golden questions show harm. Or golden questions do, unless the order of what was shown
-    does, the one thing that lessons say of passages nobody could take. Harm is more than `min_guard` and more than
-    chance, as it is for the gate. Returns the gain that decides.
+    does, the one thing that lessons say of passages nobody could take. Returns the gain that decides.
     """
     by_lessons = verdict(taken, rules=rules)
     if known is None:
         return taken, by_lessons
-    answers = known.overall[METRICS[0]]
-    told = f"end to end {told_of(answers, GOLDEN)}"
+    told = f"end to end {known.told()}"
     if by_lessons.promote:
-        if _harm(answers, rules):
+        if harmed(known, rules):
             return taken, Verdict(False, (f"{told}: measurably worse", *by_lessons.reasons))
         return taken, Verdict(True, (*by_lessons.reasons, told))
     by_labels = verdict(known, rules=golden_rules)
     if not by_labels.promote:
-        return taken, Verdict(False, (*by_lessons.reasons, told))
-    shown = order().overall[METRICS[0]]
-    seen = f"the order of what was shown {told_of(shown)}"
-    if _harm(shown, rules):
+        return taken, Verdict(False, (*by_lessons.reasons, *by_labels.reasons))
+    shown = order()
+    seen = f"the order of what was shown {shown.told()}"
+    if harmed(shown, rules):
         return taken, Verdict(False, (f"{seen}: measurably worse", *by_lessons.reasons, told))
     biased = f"not by lessons, where nobody could take what was not shown: {by_lessons.reasons[0]}"
     return known, Verdict(True, (*by_labels.reasons, seen, biased))
 
 
-def _harm(one: Paired, rules: Rules) -> bool:
-    return one.delta < rules.min_guard and one.ci[1] < 0
+def harmed(gain: Gain, rules: Rules) -> bool:
+    """Whether it is a loss of more than `min_guard`, and of more than chance: p below 5 %, however often was looked."""
+    one = gain.overall[METRICS[0]]
+    return one.delta < rules.min_guard and one.p < 1 - _USUAL
 
 
 def headline(gain: Mapping[str, Any]) -> dict[str, Any]:
     """The comparison of all lessons that decides, of a gain as JSON: nDCG@10 unless it names another `measure`."""
     one: dict[str, Any] = gain["overall"][gain.get("measure", METRICS[0])]
     return one
-
-
-def told_of(one: Paired, judge: str = LESSONS) -> str:
-    """Say a comparison in one line: points, interval, how many."""
-    low, high = (f"{100 * bound:+.2f}" for bound in one.ci)
-    return f"{_points(one.delta)} [{low}, {high}] over {one.n} {judge}"
 
 
 def _points(value: float) -> str:

@@ -50,7 +50,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class EvalSet:
-    """A file of questions; `digest` hashes those of both splits, in the order of their ids."""
+    """A file of questions; `digest` hashes those of both splits: what is asked, where, and what for."""
 
     name: str
     questions: tuple[Question, ...] = field(repr=False)
@@ -64,7 +64,9 @@ def load_set(path: Path) -> EvalSet:
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist: see evaluate.sets in params.yaml") from None
     questions = [_question(line, f"{path}:{n}", path.stem) for n, line in enumerate(lines, 1) if line.strip()]
-    return EvalSet(path.stem, tuple(questions), content_id(*sorted(q.digest for q in questions)))
+    return EvalSet(
+        path.stem, tuple(questions), content_id(*sorted(f"{q.digest} {q.split} {q.workspace}" for q in questions))
+    )
 
 
 def load_sets(paths: list[Path]) -> list[EvalSet]:

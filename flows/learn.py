@@ -72,7 +72,9 @@ def _climbed(paths: Paths, params: Params, lease: Lease, began: float, *, approv
         result = _kept(paths, found, why_not)
     if "trial" in before:
         result["reasons"].insert(0, before["trial"])
-    result |= {key: found[key] for key in ("lessons", "synthetic", "simulated", "tried", "retrieval", "answers")}
+    result |= {
+        key: found[key] for key in ("lessons", "synthetic", "simulated", "tried", "retrieval", "answers", "golden")
+    }
     result["seconds"] = round(time.monotonic() - began, 2)
     result["report"] = str(learn_report.write(paths, found, result))
     return result

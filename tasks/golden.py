@@ -32,12 +32,14 @@ _NOWHERE: Place = ("", 0, 0)
 class Golden:
     """The questions that have answers, as lessons without gains: dev is for selection, test for the report.
 
-    `unseen` lessons are about documents nobody trained on. `answers` and `places` say which chunks answer.
+    `unseen` lessons are about documents nobody trained on. `answers` and `places` say which chunks answer; `sha` hashes
+    the test questions.
     """
 
     lessons: tuple[Lesson, ...] = ()
     answers: Mapping[str, Resolved] = field(default_factory=dict)
     places: Mapping[str, Place] = field(default_factory=dict)
+    sha: str = ""
 
     def of(self, split: str) -> list[Lesson]:
         """The questions of one split, in order."""
@@ -55,12 +57,16 @@ class Searched:
 
 
 def read_golden(paths: Paths, params: Params, trained: Collection[str]) -> Golden:
-    """Hold the golden sets against tonight's documents; `trained` are the chunks that lessons for training are about."""
+    """Hold the golden sets against tonight's documents; `trained` are the chunks that lessons for training are about.
+
+    Questions whose labels are all gone judge nothing: both sides miss them, whatever they find.
+    """
     sets = load_sets([paths.root / name for name in params.evaluate.sets])
     if not sets:
         return Golden()
     resolver = Resolver(Corpus(paths.data / "documents"))
-    asked = [resolver.resolve(q) for one in sets for q in one.questions if q.answerable]
+    every = (resolver.resolve(q) for one in sets for q in one.questions if q.answerable)
+    asked = [r for r in every if any(r.groups)]
     places = chunk_places(paths.data / "chunks", asked)
     documents = {places[chunk][0] for chunk in trained if chunk in places}
     lessons = []
@@ -69,7 +75,8 @@ def read_golden(paths: Paths, params: Params, trained: Collection[str]) -> Golde
         q = r.question
         split: Split = "select" if q.split == "dev" else "report"
         lessons.append(Lesson(q.id, q.text, {}, workspace=q.workspace, split=split, unseen=not about & documents))
-    return Golden(tuple(lessons), {r.question.id: r for r in asked}, places)
+    sha = content_id(*sorted(r.question.digest for r in asked if r.question.split == "test"))
+    return Golden(tuple(lessons), {r.question.id: r for r in asked}, places, sha)
 
 
 def chosen(golden: Golden, base: Searched, new: Searched, rules: Rules) -> Gain:

@@ -23,7 +23,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from evaluation.gain import GOLDEN, Gain, Rules, Verdict, compare, crossfit, decide, told_of
+from evaluation.gain import GOLDEN, Gain, Rules, Verdict, compare, crossfit, decide, harmed
 from ragkeep.config import EmbedParams, LearnParams, Params, Paths, load_params
 from ragkeep.embedders import model_folder
 from ragkeep.embedders.two_towers import CARD
@@ -79,6 +79,15 @@ class _Hope:
     delta: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What rungs are tried on: tonight, and both judges; `golden` is empty where golden questions are too few."""
+
+    paths: Paths
+    lessons: TrainingSet
+    golden: Golden
+
+
 def run(paths: Paths, params: Params) -> dict[str, Any]:
     """Learn and measure; return how many rungs gained and the gain of all that did."""
     lessons, params = read_set(paths.data / "trainset"), effective(params, paths.data, paths.cache)
@@ -89,30 +98,51 @@ def run(paths: Paths, params: Params) -> dict[str, Any]:
     if params.retrieve.fusion != "convex":
         _leave(paths, lessons, [], reasons=("what is learned is measured with convex fusion, and params.yaml has rrf",))
         return {"lessons": len(lessons.lessons), "kept": 0}
-    trained = {chunk for lesson in lessons.of("train") for chunk in lesson.gains}
-    golden = read_golden(paths, params, trained) if lessons.of("report") else Golden()
+    golden, silent = _judges(paths, params, lessons)
     if why := _too_few(lessons, golden, params.learn):
         _leave(paths, lessons, [], reasons=(why,))
         return {"lessons": len(lessons.lessons), "kept": 0}
+    bench = _Bench(paths, lessons, golden)
     served = served_side(paths, params)
-    side, tried, hopes = served, list[Tried](), list[_Hope]()
+    side, firm, tried, hopes = served, None, list[Tried](), list[_Hope]()
     with no_versions_left(served.store):
         for name in params.learn.ladder:
-            side, outcome, hope = _rung(paths, name, side, lessons, golden, out / name)
+            below = side
+            side, outcome, hope = _rung(bench, name, side, out / name)
+            if outcome.kept and firm is None and (outcome.gain or {})["judge"] == GOLDEN:
+                firm = below  # what lessons proved so far: not to be lost with what golden questions chose
             tried.append(outcome)
             hopes += [hope] if hope else []
-        gain, promote, reasons = _final(paths, served, side, lessons, golden)
-        hoped = None if promote else _hoped(paths, served, hopes, lessons)
-    asked = len(golden.of("report"))
-    if hoped and asked < params.learn.min_measured:
-        words = "golden questions in the words people use may prove it"
-        reasons = (
-            *reasons,
-            f"{words}: {asked} test questions have answers, learn.min_measured is {params.learn.min_measured}",
-        )
-    _leave(paths, lessons, tried, side.parts if promote else (), gain, reasons, hoped)
+        gain, promote, reasons = _final(bench, served, side)
+        if not promote and firm and firm.parts != served.parts:
+            again, promote, why_not = _final(bench, served, firm, more=1)
+            if promote:
+                side, gain, reasons = (
+                    firm,
+                    again,
+                    (*why_not, f"with what golden questions chose besides, not: {reasons[0]}"),
+                )
+        hoped = None if promote else _hoped(bench, served, hopes)
+    if silent and not promote and (gain or hoped):
+        reasons = (*reasons, silent)
+    _leave(paths, lessons, tried, side.parts if promote else (), gain, reasons, hoped, golden.sha if gain else "")
     point = gain.overall["ndcg_at_10"].delta if gain else 0.0
     return {"lessons": len(lessons.lessons), "kept": sum(one.kept for one in tried), "gain": round(point, 4)}
+
+
+def _judges(paths: Paths, params: Params, lessons: TrainingSet) -> tuple[Golden, str]:
+    """Read the golden questions, none where they are too few to choose and to prove anything; then say so as well."""
+    if not lessons.of("report"):
+        return Golden(), ""
+    golden = read_golden(paths, params, {chunk for lesson in lessons.of("train") for chunk in lesson.gains})
+    counts, needed = (
+        (len(golden.of("select")), len(golden.of("report"))),
+        (_CHOICE.min_lessons, params.learn.min_measured),
+    )
+    if counts[0] >= needed[0] and counts[1] >= needed[1]:
+        return golden, ""
+    have, want = (f"{dev} dev and {test} test questions" for dev, test in (counts, needed))
+    return Golden(), f"golden questions in the words people use may prove more: {have} have answers, {want} are needed"
 
 
 def _too_few(lessons: TrainingSet, golden: Golden, learn: LearnParams) -> str:
@@ -120,7 +150,7 @@ def _too_few(lessons: TrainingSet, golden: Golden, learn: LearnParams) -> str:
     why = "there are too few lessons to learn from and to measure with"
     have = len(lessons.of("report"))
     missing = learn.min_measured - have
-    if missing > 0 and not (have and len(golden.of("report")) >= learn.min_measured):
+    if missing > 0 and not (have and golden.lessons):
         more = math.ceil(missing / learn.report)
         return (
             f"{why}: {have} are held out for the report and learn.min_measured is {learn.min_measured}; about {more:,} "
@@ -129,10 +159,9 @@ def _too_few(lessons: TrainingSet, golden: Golden, learn: LearnParams) -> str:
     return "" if lessons.of("train") and lessons.of("select") else why
 
 
-def _rung(
-    paths: Paths, name: str, side: Side, lessons: TrainingSet, golden: Golden, out: Path
-) -> tuple[Side, Tried, _Hope | None]:
+def _rung(bench: _Bench, name: str, side: Side, out: Path) -> tuple[Side, Tried, _Hope | None]:
     """Try one learner on top of what was kept so far; return the better side, what came of it, what is hoped of it."""
+    paths, lessons = bench.paths, bench.lessons
     if any(part.learner == name and part.version and part.trainset == lessons.sha for part in side.parts):
         return side, Tried(name, kept=False, reasons=("what is live has learned this from these very lessons",)), None
     seen = lessons if name in TOWERS else lessons.asked()
@@ -145,39 +174,51 @@ def _rung(
     other = with_learned(paths, side, made, lessons)
     taken, look = _chosen(paths, side, other, lessons)
     # the weight is what the night tunes on these very questions
-    known = None if name == "fusion" else _known(paths, side, other, golden, "select")
-    order = cache(lambda: _in_order(paths, side, other, lessons.of("select")))
+    known = None if name == "fusion" else _known(bench, side, other, "select", _HEARD)
+    order = cache(lambda: _in_order(paths, side, other, lessons.of("select"), weights_of(known)))
     gain, judged = decide(taken, known, order, rules=_CHOICE, golden_rules=_HEARD)
     if look and "rerank" in made.retrieve:
         judged = _in_time(judged, look.p95_ms, side.params.learn.rerank_ms)
         made = replace(made, card={**made.card, "p95_ms": look.p95_ms})
         _write_card(made, side)  # again: "Why this answer?" says what a question costs
     outcome = Tried(name, kept=judged.promote, reasons=judged.reasons, gain=gain.as_json(), card=made.card)
-    if judged.promote and gain.judge == GOLDEN:  # clicks would choose another weight, for the same reason
-        return replace(other, weight=gain.weights[1]), outcome, None
-    if judged.promote:
+    if judged.promote and gain.judge != GOLDEN:
         return (_mixed_anew(paths, other, lessons, out) if moves(made) else other), outcome, None
+    # kept by golden questions its weight is the one they tune: clicks would choose another, for the same bias
+    side = replace(other, weight=gain.weights[1]) if judged.promote else side
     if not moves(made) or (has_look(side.parts) and not has_look(other.parts)):  # it would take a second look off
         return side, outcome, None
     better = order().overall["ndcg_at_10"]
-    if better.delta <= 0 or better.n < _CHOICE.min_lessons:
+    if better.delta <= 0 or better.n < _CHOICE.min_lessons or (known and harmed(known, _HEARD)):
         return side, outcome, None
-    told = f"it puts what was shown in a better order, {told_of(better)}: only people can judge what it finds besides"
-    outcome = replace(outcome, reasons=(*outcome.reasons, told), hope=order().as_json())
+    if not outcome.kept:
+        told = f"it puts what was shown in a better order, {order().told()}: only people can judge what it finds besides"
+        outcome = replace(outcome, reasons=(*outcome.reasons, told), hope=order().as_json())
     return side, outcome, _Hope(other, better.delta)
 
 
-def _in_order(paths: Paths, base: Side, new: Side, asked: Sequence[Lesson]) -> Gain:
+def weights_of(known: Gain | None) -> tuple[float | None, float | None]:
+    """The weights golden questions tuned, those of the night; else each side's are tuned on lessons."""
+    return known.weights if known else (None, None)
+
+
+def _in_order(
+    paths: Paths,
+    base: Side,
+    new: Side,
+    asked: Sequence[Lesson],
+    weights: tuple[float | None, float | None] = (None, None),
+) -> Gain:
     """Compare how two sides put what was shown in order."""
     legs = base.legs(asked), new.legs(asked)
     looks = look_of(paths, base, legs[0]), look_of(paths, new, legs[1])
-    return crossfit(*legs, asked, rules=_CHOICE, looks=looks, shown_only=True)
+    return crossfit(*legs, asked, rules=_CHOICE, weights=weights, looks=looks, shown_only=True)
 
 
-def _hoped(paths: Paths, served: Side, hopes: Sequence[_Hope], lessons: TrainingSet) -> Side | None:
-    """Return the refused side that is worth a trial: it orders what was shown better in the report's lessons, too."""
+def _hoped(bench: _Bench, served: Side, hopes: Sequence[_Hope]) -> Side | None:
+    """Return the side that was not proven and is worth a trial: it orders what was shown better in the report, too."""
     for hope in sorted(hopes, key=lambda one: -one.delta):
-        gain = _in_order(paths, served, hope.side, lessons.of("report"))
+        gain = _in_order(bench.paths, served, hope.side, bench.lessons.of("report"))
         if gain.overall["ndcg_at_10"].delta > 0:
             return hope.side
     return None
@@ -244,58 +285,63 @@ def _chosen(paths: Paths, base: Side, new: Side, lessons: TrainingSet) -> tuple[
     return crossfit(*legs, chosen, rules=_CHOICE, weights=weights, looks=looks), looks[1]
 
 
-def _known(paths: Paths, base: Side, new: Side, golden: Golden, split: Split, rules: Rules | None = None) -> Gain | None:
+def _known(bench: _Bench, base: Side, new: Side, split: Split, rules: Rules) -> Gain | None:
     """Compare two sides on the golden questions for selection or for the report; None where there are too few."""
-    rules = rules or _HEARD
-    if len(golden.of("select")) < _CHOICE.min_lessons or len(golden.of(split)) < rules.min_lessons:
+    golden = bench.golden
+    if not golden.lessons:
         return None
     asked = [*golden.of("select"), *(golden.of("report") if split == "report" else ())]
     found = []
     for side in (base, new):
         legs, worded = side.legs(asked), {lesson.id: side.put(lesson) for lesson in asked}
-        found.append(Searched(legs, worded, side.params.retrieve, look_of(paths, side, legs)))
+        found.append(Searched(legs, worded, side.params.retrieve, look_of(bench.paths, side, legs)))
     return (chosen if split == "select" else proven)(golden, found[0], found[1], rules)
 
 
-def _final(
-    paths: Paths, served: Side, side: Side, lessons: TrainingSet, golden: Golden
-) -> tuple[Gain | None, bool, tuple[str, ...]]:
-    """Take the figure: what is served against all that was kept, on questions that chose nothing."""
+def _final(bench: _Bench, served: Side, side: Side, *, more: int = 0) -> tuple[Gain | None, bool, tuple[str, ...]]:
+    """Take the figure: what is served against all that was kept, on questions that chose nothing.
+
+    `more` counts the candidates that this run has had judged already.
+    """
     if side.parts == served.parts:
         return None, False, ("no rung gained anything: what is served stays",)
+    paths, lessons = bench.paths, bench.lessons
     asked = [*lessons.of("select"), *lessons.of("report")]
-    fixed = isinstance(side.params.retrieve.weight, float)
-    before, weight = _asked_before(paths), side.weight if fixed else None
+    before, heard = (looks + more for looks in _asked_before(paths, bench.golden.sha))
     rules = Rules(min_lessons=side.params.learn.min_measured, confidence=1 - 0.05 / (1 + before))
+    # one look more, for the lessons judge first
+    golden_rules = replace(rules, confidence=1 - 0.05 / (2 + heard))
+    known = _known(bench, served, side, "report", golden_rules)
     legs = served.legs(asked), side.legs(asked)
 
     def mix(lesson: Lesson) -> Fusion:
         return served.served.on(route(served.put(lesson)))
 
     new = [one for one in side.parts if one not in served.parts]
+    moved, fixed = (
+        any(one.embed or "words" in one.retrieve for one in new),
+        isinstance(side.params.retrieve.weight, float),
+    )
+    weight = side.weight if fixed else known.weights[1] if moved and known else None  # as it would be served
     taken = compare(
         *legs, asked, rules=rules, weights=(None, weight), base_fusion=mix,
-        new_fusion=None if any(one.embed or "weight" in one.retrieve for one in new) else mix,
+        new_fusion=None if weight is not None or any(one.embed for one in new) else mix,
         looks=(look_of(paths, served, legs[0]), look_of(paths, side, legs[1])),
     )  # fmt: skip
-    again = replace(rules, confidence=1 - 0.05 / (2 + before))  # the lessons have judged it as well: one more look
-    known = _known(paths, served, side, golden, "report", again)
-    order = partial(_in_order, paths, served, side, lessons.of("report"))
-    gain, judged = decide(taken, known, order, rules=rules, golden_rules=again)
-    looks = before + (gain.judge == GOLDEN)
-    times = (
-        (f"held-out questions judged {looks} times before: the interval is at {1 - 0.05 / (1 + looks):.1%}",)
-        if looks
-        else ()
-    )
-    return gain, judged.promote, (*judged.reasons, *times)
+    order = partial(_in_order, paths, served, side, lessons.of("report"), weights_of(known))
+    gain, judged = decide(taken, known, order, rules=rules, golden_rules=golden_rules)
+    looks = [f"these lessons judged {before} candidates before"] if before else []
+    looks += [f"these golden questions {heard}"] if known and heard else []
+    return gain, judged.promote, (*judged.reasons, *([", ".join(looks)] if looks else []))
 
 
-def _asked_before(paths: Paths) -> int:
-    """Count the candidates that lessons for the report judged since the last promotion: each look may be a lucky one."""
+def _asked_before(paths: Paths, golden: str) -> tuple[int, int]:
+    """Count the candidates that were judged before, for each look may be a lucky one: by lessons for the report since
+    the last promotion, which bring others, and by these very golden questions ever.
+    """
     runs = [row for row in read_rows(paths.models / "history.jsonl") if row.get("gain")]
     last = max((n for n, row in enumerate(runs) if row["published"] and row.get("retrieval", True)), default=-1)
-    return len(runs) - 1 - last
+    return len(runs) - 1 - last, sum(bool(golden) and row.get("golden") == golden for row in runs)
 
 
 def _model(embed: EmbedParams, paths: Paths, *, questions: bool) -> Path:
@@ -316,6 +362,7 @@ def _leave(
     gain: Gain | None = None,
     reasons: Sequence[str] = (),
     hoped: Side | None = None,
+    golden: str = "",
 ) -> None:
     """Write data/learned.json; where `parts` is empty, nothing is worth promoting, but `hoped` may be worth a trial."""
 
@@ -333,6 +380,7 @@ def _leave(
             "parts": rows(parts),
             "hope": rows(hoped.parts) if hoped else [],
             "gain": gain.as_json() if gain else None,
+            "golden": golden,
             "reasons": list(reasons),
         },
     )

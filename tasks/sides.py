@@ -112,11 +112,13 @@ def with_learned(paths: Paths, side: Side, made: Learned, lessons: TrainingSet) 
         learner=made.learner, base=_beneath(paths, side, made), embed=changes, retrieve=made.retrieve,
         folder=str(made.folder or ""), sha256=made.sha256, trainset=lessons.sha,
     )  # fmt: skip
-    left = _left(side, made)
+    left, written = _left(side, made), load_params(paths.params).retrieve
     embed = replace(side.params.embed, **placed(changes, made.folder or ""))
     retrieve = side.params.retrieve
     if has_look(side.parts) and not has_look(left):
         retrieve = replace(retrieve, rerank=RerankParams())
+    if any("weight" in one.retrieve for one in side.parts if one not in left):
+        retrieve = replace(retrieve, weight=written.weight)  # what was learned for other legs goes with its part
     changed = asdict(retrieve) | placed(made.retrieve, made.folder or "")
     retrieve = parse(RetrieveParams, changed, f"learned by {made.learner}: retrieve")
     reranker = side.reranker

@@ -309,6 +309,7 @@ def simulate(paths: Paths, params: Params, folder: Path, crowd: Crowd, *, own: b
             play = _Play(
                 read, crowd, assistant, _on_trial(live, paths, params), log, draw, train, asked_in, documents, target
             )
+            append_row(paths.state / _RUNS, {"set": read.name, "seed": crowd.seed, "began": True})  # however it ends
             asyncio.run(play.run())
     found = {
         "set": read.name, "simulated": True, "release": str(live.release.number),

@@ -61,7 +61,7 @@ def learn_by(
     problem = _Problem(recipe, tower, chosen, lessons, base, seed)
     folder, sha, card = train(
         "both-towers", problem, lessons, base, out, count=len(chosen), seed=seed, began=began, tick=tick,
-        share=len(chosen) / (len(chosen) + recipe.doubt),
+        share=len(problem.pairs) / (len(problem.pairs) + recipe.doubt),
     )  # fmt: skip
     return Learned(
         "both-towers", folder, sha, embed={"backend": "openvino", "model": "{folder}"}, reindex=True, card=card

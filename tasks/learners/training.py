@@ -175,7 +175,8 @@ def train(
     forget(out)
     card = {
         "learner": name, "base": base.embedder.fingerprint, "training_set": lessons.sha, "lessons": count, "seed": seed,
-        "recipe": asdict(recipe), "curve": losses, "cpu_s": round(time.process_time() - began, 1),
+        "recipe": asdict(recipe), "share": round(share, 3), "curve": losses,
+        "cpu_s": round(time.process_time() - began, 1),
     }  # fmt: skip
     return out / "model", sha256(out / "model" / "model.safetensors"), card
 

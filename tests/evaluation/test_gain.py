@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.compare import Paired
-from evaluation.gain import GOLDEN, Gain, Rules, compare, crossfit, decide, verdict
+from evaluation.gain import GOLDEN, Gain, Rules, compare, crossfit, decide, harmed, verdict
 from ragkeep.errors import ConfigError
 from ragkeep.types import Legs
 from tasks.lessons import Lesson
@@ -151,8 +151,8 @@ def judge_says(points: float, *, of: str = "lessons") -> Gain:
 
 def heard(lessons: float, golden: float | None, order: float) -> tuple[Gain, bool, tuple[str, ...]]:
     known = None if golden is None else judge_says(golden, of=GOLDEN)
-    rules = Rules(min_lessons=100)
-    gain, found = decide(judge_says(lessons), known, lambda: judge_says(order), rules=rules, golden_rules=rules)
+    rules, more = Rules(min_lessons=100), Rules(min_lessons=100, min_gain=0.01)  # golden questions must show a point
+    gain, found = decide(judge_says(lessons), known, lambda: judge_says(order), rules=rules, golden_rules=more)
     return gain, found.promote, found.reasons
 
 
@@ -163,7 +163,7 @@ def heard(lessons: float, golden: float | None, order: float) -> tuple[Gain, boo
         (+2, 0, 0, "lessons"), (+2, -0.8, 0, "lessons"), (+2, -2, 0, ""),  # they may contradict
         (-7, +2, 0, GOLDEN), (-7, +2, +1, GOLDEN),  # and prove what lessons cannot
         (-7, +2, -0.8, GOLDEN), (-7, +2, -2, ""),  # unless it puts what people saw in a worse order
-        (-7, 0, +3, ""), (-7, +0.4, +3, ""),  # a tie is none
+        (-7, 0, +3, ""), (-7, +0.9, +3, ""), (+0.9, 0, 0, "lessons"),  # a tie is none
     ],
 )  # fmt: skip
 def test_two_judges_are_heard(lessons: float, golden: float | None, order: float, judge: str) -> None:
@@ -176,6 +176,28 @@ def test_two_judges_are_heard(lessons: float, golden: float | None, order: float
 def test_what_golden_questions_prove_says_what_lessons_said() -> None:
     _, _, reasons = heard(-7, 2, 1)
     assert reasons[1] == "end to end +2.00 points [+1.50, +2.50] over 100 golden questions: " + (
-        "the lower bound must be above 0, the gain at least +0.50 points"
+        "the lower bound must be above 0, the gain at least +1.00 points"
     )
     assert reasons[-1].startswith("not by lessons, where nobody could take what was not shown: end to end -7.00 points")
+
+
+def test_what_golden_questions_hold_against_it_is_said_in_full() -> None:
+    known = judge_says(3, of=GOLDEN)
+    known = replace(known, slices={"unseen": {"ndcg_at_10": paired(-0.02)}})
+    _, found = decide(judge_says(-7), known, lambda: judge_says(1), rules=Rules(), golden_rules=Rules())
+    assert (
+        "unseen documents -2.00 points [-3.00, -1.00] over 100 golden questions: at least -0.50 points" in found.reasons
+    )
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.999])
+def test_harm_is_harm_however_often_was_looked(confidence: float) -> None:
+    lessons = held_out(40)
+    gain = compare(found_at(1, lessons), found_at(2, lessons), lessons, rules=Rules(confidence=confidence))
+    assert harmed(gain, Rules(confidence=confidence))
+    assert not harmed(compare(found_at(1, lessons), found_at(1, lessons), lessons, rules=FEW), FEW)
+
+
+def test_an_interval_says_how_sure_it_is_where_it_is_not_the_usual_one() -> None:
+    assert judge_says(2).told() == "+2.00 points [+1.50, +2.50] over 100 lessons"
+    assert replace(judge_says(2), confidence=0.975).told() == "+2.00 points [+1.50, +2.50] at 97.5 % over 100 lessons"

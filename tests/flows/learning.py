@@ -139,7 +139,7 @@ def ladder(paths: Paths, params: Params, *, proven: bool = True) -> None:
     write_json(paths.data / "learned.json", {
         "trainset": content_id("lessons"), "lessons": {"train": 2, "select": 0, "report": 0},
         "simulated": False, "synthetic": 0, "tried": tried, "parts": rows_of(parts), "hope": rows_of(hope),
-        "gain": gain if proven else None,
+        "gain": gain if proven else None, "golden": "",
         "reasons": [] if parts else ["nothing gained"],
     })  # fmt: skip
 

@@ -4,19 +4,23 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from evaluation.gain import GOLDEN, Rules
+from evaluation.labels import Resolved
+from evaluation.sets import Label, Question
 from ragkeep.config import EmbedParams, EvaluateParams, IndexParams, Params, Paths, RetrieveParams, SourceParams
 from ragkeep.files import read_json, write_json
 from ragkeep.learned import INPUT
 from ragkeep.stores import open_store
 from ragkeep.testing import HashEmbedder
-from ragkeep.types import IndexVersion, Legs, Query
+from ragkeep.types import IndexVersion, Legs, Query, content_id
 from tasks.embed import run as embed
 from tasks.evaluate import run as evaluate
 from tasks.golden import Golden, Searched, chosen, proven, read_golden
 from tasks.index import run as index
+from tasks.lessons import Lesson, Split
 
 from .nights import project, put_chunks, put_documents, put_rows
 
@@ -74,7 +78,46 @@ def test_what_is_served_scores_what_the_night_said(paths: Paths) -> None:
     assert 0.2 < gain.overall["ndcg_at_10"].base < 1
 
 
-def test_half_of_the_dev_questions_is_judged_with_the_weights_of_the_other_half(paths: Paths) -> None:
+def of_two_kinds(words: list[str]) -> tuple[Golden, Searched]:
+    """Questions that only words answer, and questions that only vectors answer: `words` are the ids of the first kind."""
+    names = [f"{split}{n}" for split in ("dev", "test") for n in range(8)]
+    places: dict[str, tuple[str, int, int]] = {"right": ("a", 0, 9), "wrong": ("b", 0, 9)}
+    lessons, answers, legs = [], {}, {}
+    for name in names:
+        split: Split = "select" if name.startswith("dev") else "report"
+        lessons.append(Lesson(name, name, {}, split=split))
+        question = Question(name, name, "dev", (Label(document="a"),), True, "golden")
+        answers[name] = Resolved(question, ((("a", 0, 9),),), ())
+        leg = (np.array([0.0, 1.0], np.float32), np.array([1.0, 0.0], np.float32))
+        legs[name] = Legs(("right", "wrong"), *(leg if name in words else reversed(leg)))
+    return Golden(tuple(lessons), answers, places), Searched(legs, {name: name for name in names}, RetrieveParams())
+
+
+def half_of(name: str) -> int:
+    return int(content_id("half", name)[0], 16) % 2
+
+
+def test_a_half_is_judged_with_the_weight_that_the_other_half_tuned() -> None:
+    """What serves one half is wrong for all of the other: each gets what the other wants."""
+    golden, searched = of_two_kinds([f"dev{n}" for n in range(8) if half_of(f"dev{n}")])
+    second = 1 / np.log2(3)  # the right one is found second, everywhere
+    assert chosen(golden, searched, searched, FEW).overall["ndcg_at_10"].base == pytest.approx(second)
+
+
+def test_test_questions_are_judged_with_the_weight_that_the_dev_questions_tuned() -> None:
+    golden, searched = of_two_kinds([f"test{n}" for n in range(8)])  # dev: vectors; test: words
+    assert proven(golden, searched, searched, FEW).overall["ndcg_at_10"].base == pytest.approx(1 / np.log2(3))
+
+
+def test_questions_whose_labels_are_gone_judge_nothing(paths: Paths) -> None:
+    gone = {"id": "gone", "text": "who left", "split": "test", "answerable": True, "labels": [{"document": "docs/x.md"}]}
+    before = read_golden(paths, PARAMS, ())
+    with (paths.root / "golden.jsonl").open("a") as file:
+        file.write(json.dumps(gone) + "\n")
+    assert read_golden(paths, PARAMS, ()) == before
+
+
+def test_the_dev_questions_choose(paths: Paths) -> None:
     golden = read_golden(paths, PARAMS, ())
     served = searched(paths, golden)
     same = chosen(golden, served, served, FEW)
