@@ -51,8 +51,8 @@ MODELLESS = ("fusion", "glossary", "reranker")
 """Those that need no model's weights, and so work over any embedder."""
 _CHOICE = Rules(min_gain=0, min_lessons=20, min_unseen=-0.02, confidence=0.9)
 """What a rung must show to be kept for the next one; the promise to people is `params.learn` and the night's gate."""
-_HEARD = replace(_CHOICE, confidence=0.8)
-"""The same for golden questions: they are few, and to miss here what others would prove in the end costs more."""
+_HEARD = replace(_CHOICE, confidence=0.8, min_gain=0.01)
+"""The same for golden questions: they are few, so that less certainty must do here, and trifles are left alone."""
 
 
 @dataclass(frozen=True, slots=True)

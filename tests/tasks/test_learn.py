@@ -247,8 +247,8 @@ def test_golden_questions_in_other_words_than_people_use_prove_nothing(tonight: 
     (tried,) = found["tried"]
     assert (tried["kept"], found["parts"]) == (False, [])
     assert parts_of(found["hope"])
-    told = "end to end +0.00 points [+0.00, +0.00] at 80 % over 40 golden questions: the lower bound must be above 0"
-    assert told in tried["reasons"]
+    told = "end to end +0.00 points [+0.00, +0.00] at 80 % over 40 golden questions: the lower bound must be above 0, "
+    assert f"{told}the gain at least +1.00 points" in tried["reasons"]
 
 
 def test_its_page_says_what_and_that_it_was_simulated(found: dict[str, Any]) -> None:
