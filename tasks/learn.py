@@ -175,7 +175,7 @@ def _rung(bench: _Bench, name: str, side: Side, out: Path) -> tuple[Side, Tried,
     taken, look = _chosen(paths, side, other, lessons)
     # the weight is what the night tunes on these very questions
     known = None if name == "fusion" else _known(bench, side, other, "select", _HEARD)
-    order = cache(lambda: _in_order(paths, side, other, lessons.of("select"), weights_of(known)))
+    order = cache(lambda: _in_order(paths, side, other, lessons.of("select"), _weights_of(known)))
     gain, judged = decide(taken, known, order, rules=_CHOICE, golden_rules=_HEARD)
     if look and "rerank" in made.retrieve:
         judged = _in_time(judged, look.p95_ms, side.params.learn.rerank_ms)
@@ -197,7 +197,7 @@ def _rung(bench: _Bench, name: str, side: Side, out: Path) -> tuple[Side, Tried,
     return side, outcome, _Hope(other, better.delta)
 
 
-def weights_of(known: Gain | None) -> tuple[float | None, float | None]:
+def _weights_of(known: Gain | None) -> tuple[float | None, float | None]:
     """The weights golden questions tuned, those of the night; else each side's are tuned on lessons."""
     return known.weights if known else (None, None)
 
@@ -328,7 +328,7 @@ def _final(bench: _Bench, served: Side, side: Side, *, more: int = 0) -> tuple[G
         new_fusion=None if weight is not None or any(one.embed for one in new) else mix,
         looks=(look_of(paths, served, legs[0]), look_of(paths, side, legs[1])),
     )  # fmt: skip
-    order = partial(_in_order, paths, served, side, lessons.of("report"), weights_of(known))
+    order = partial(_in_order, paths, served, side, lessons.of("report"), _weights_of(known))
     gain, judged = decide(taken, known, order, rules=rules, golden_rules=golden_rules)
     looks = [f"these lessons judged {before} candidates before"] if before else []
     looks += [f"these golden questions {heard}"] if known and heard else []

@@ -211,6 +211,10 @@ def test_what_lessons_prove_is_not_lost_with_what_golden_questions_chose(tonight
     assert [(one["learner"], one["kept"]) for one in found["tried"]] == [("fusion", True), ("glossary", True)]
     assert [part.learner for part in parts_of(found["parts"])] == ["fusion"]
     assert "with what golden questions chose besides, not:" in found["reasons"][-1]
+    alone = taught(
+        tonight, only_what_was_shown(tonight), replace(asked, learn=replace(asked.learn, ladder=("glossary",)))
+    )
+    assert (alone["parts"], [part.learner for part in parts_of(alone["hope"])]) == ([], ["glossary"])
 
 
 def test_a_weight_goes_with_the_part_it_was_learned_in(tonight: Paths) -> None:
