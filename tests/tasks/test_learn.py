@@ -279,6 +279,12 @@ def test_the_same_lessons_make_the_same_model(tonight: Paths, found: dict[str, A
     assert tower(taught(tonight, lessons(), PARAMS)).sha256 == tower(found).sha256
 
 
+def test_of_a_long_log_some_held_out_lessons_are_asked(tonight: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.learn._ASKED", 25)
+    found = taught(tonight, lessons(), replace(PARAMS, learn=replace(PARAMS.learn, ladder=("glossary",))))
+    assert (found["lessons"]["report"], found["gain"]["overall"]["ndcg_at_10"]["n"]) == (40, 25)
+
+
 def test_labels_that_mean_nothing_are_not_promoted(tonight: Paths) -> None:
     found = taught(tonight, lessons(wrong=True), PARAMS)
     assert found["parts"] == []
