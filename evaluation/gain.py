@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,9 @@ class Judged(Protocol):
     @property
     def unseen(self) -> bool:
         """Whether no lesson for training has a gain in its documents."""
+
+
+_One = TypeVar("_One", bound=Judged)
 
 
 class SecondLook(Protocol):
@@ -176,19 +179,25 @@ def crossfit(
     the sides' second looks, which tune nothing; `shown_only` leaves out of both sides' lists what nobody saw.
     """
     rules = rules or Rules()
-    halves: tuple[list[Judged], list[Judged]] = ([], [])
-    for lesson in (one for one in lessons if any(g > 0 for g in one.gains.values())):
-        halves[int(content_id("half", lesson.id)[0], 16) % 2].append(lesson)
-    asked = [*halves[0], *halves[1]]
+    parts = halves([one for one in lessons if any(g > 0 for g in one.gains.values())])
+    asked = [*parts[0], *parts[1]]
     sides = []
     for legs, given, look in ((base_legs, weights[0], looks[0]), (new_legs, weights[1], looks[1])):
-        fusions = [Fusion("convex", _weight(legs, other, given)) for other in reversed(halves)]
+        fusions = [Fusion("convex", _weight(legs, other, given)) for other in reversed(parts)]
         found = [
-            scores(legs, half, fusion, look, shown_only=shown_only) for half, fusion in zip(halves, fusions, strict=True)
+            scores(legs, half, fusion, look, shown_only=shown_only) for half, fusion in zip(parts, fusions, strict=True)
         ]
         sides.append({name: np.concatenate([half[name] for half in found]) for name in METRICS})
     tuned = (_weight(base_legs, asked, weights[0]), _weight(new_legs, asked, weights[1]))
     return paired_gain(sides[0], sides[1], asked, tuned, rules)
+
+
+def halves(lessons: Sequence[_One]) -> tuple[list[_One], list[_One]]:
+    """Deal lessons into two halves by the hash of their names: a lesson is always in the same one."""
+    dealt: tuple[list[_One], list[_One]] = ([], [])
+    for lesson in lessons:
+        dealt[int(content_id("half", lesson.id)[0], 16) % 2].append(lesson)
+    return dealt
 
 
 def paired_gain(

@@ -27,7 +27,7 @@ from .metrics import CUTOFF, Place, earned_at, score_earned
 
 ENOUGH, SURE = 20, 2.0
 """The code route gets its own weight from so many dev questions on, where it gains so many standard errors on them."""
-_NOWHERE: Place = ("", 0, 0)
+NOWHERE: Place = ("", 0, 0)
 Curves = dict[Route, NDArray[np.float64]]
 """Each route's questions at each of WEIGHTS: nDCG@10, float64 (n, 21)."""
 
@@ -122,7 +122,7 @@ def golden_curves(
 
 
 def _fused(legs: Legs, mix: Fusion, places: Mapping[str, Place]) -> list[Place]:
-    return [places.get(legs.ids[n], _NOWHERE) for n in ranking(fuse(legs, mix), CUTOFF)]
+    return [places.get(legs.ids[n], NOWHERE) for n in ranking(fuse(legs, mix), CUTOFF)]
 
 
 def chunk_places(folder: Path, asked: Sequence[Resolved]) -> dict[str, Place]:

@@ -14,18 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.corpus import Corpus
-from evaluation.gain import GOLDEN, METRICS, Gain, Rules, ordered, paired_gain
+from evaluation.gain import GOLDEN, METRICS, Gain, Rules, halves, ordered, paired_gain
 from evaluation.labels import Resolved, Resolver
 from evaluation.metrics import Place, earned_at, score_earned
 from evaluation.sets import load_sets
-from evaluation.tuning import chunk_places, golden_curves, tune
+from evaluation.tuning import NOWHERE, chunk_places, golden_curves, tune
 from ragkeep.config import Params, Paths, RetrieveParams
 from ragkeep.route import route
 from ragkeep.types import Fusion, Legs, content_id
 from tasks.lessons import Lesson, Split
 from tasks.second_look import SecondLook
-
-_NOWHERE: Place = ("", 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,33 +80,21 @@ def read_golden(paths: Paths, params: Params, trained: Collection[str]) -> Golde
 def chosen(golden: Golden, base: Searched, new: Searched, rules: Rules) -> Gain:
     """Compare two sides on the dev questions, each half with the weights the other half tuned."""
     every = golden.of("select")
-    halves: tuple[list[Lesson], list[Lesson]] = ([], [])
-    for lesson in every:
-        halves[int(content_id("half", lesson.id)[0], 16) % 2].append(lesson)
-    weights = (_tuned(golden, base, every).weight, _tuned(golden, new, every).weight)
-    return _compared(golden, (base, new), [(halves[1], halves[0]), (halves[0], halves[1])], weights, rules)
+    first, second = halves(every)
+    scores, weights = [], []
+    for side in (base, new):
+        found = [_scores(golden, side, half, _tuned(golden, side, on)) for half, on in ((first, second), (second, first))]
+        scores.append({name: np.concatenate([half[name] for half in found]) for name in METRICS})
+        weights.append(_tuned(golden, side, every).weight)
+    return paired_gain(scores[0], scores[1], [*first, *second], (weights[0], weights[1]), rules, GOLDEN)
 
 
 def proven(golden: Golden, base: Searched, new: Searched, rules: Rules) -> Gain:
     """Compare two sides on the test questions, which chose nothing, with weights tuned on the dev questions."""
-    tuning = golden.of("select")
-    weights = (_tuned(golden, base, tuning).weight, _tuned(golden, new, tuning).weight)
-    return _compared(golden, (base, new), [(tuning, golden.of("report"))], weights, rules)
-
-
-def _compared(
-    golden: Golden,
-    sides: tuple[Searched, Searched],
-    parts: Sequence[tuple[list[Lesson], list[Lesson]]],
-    weights: tuple[float, float],
-    rules: Rules,
-) -> Gain:
-    """Compare on parts, each what is tuned on and what is asked."""
-    before, after = (
-        {name: np.concatenate([part[name] for part in found]) for name in METRICS}
-        for found in ([_scores(golden, side, asked, _tuned(golden, side, on)) for on, asked in parts] for side in sides)
-    )
-    return paired_gain(before, after, [one for _, asked in parts for one in asked], weights, rules, GOLDEN)
+    asked = golden.of("report")
+    mixes = [_tuned(golden, side, golden.of("select")) for side in (base, new)]
+    before, after = (_scores(golden, side, asked, mix) for side, mix in zip((base, new), mixes, strict=True))
+    return paired_gain(before, after, asked, (mixes[0].weight, mixes[1].weight), rules, GOLDEN)
 
 
 def _tuned(golden: Golden, side: Searched, lessons: Sequence[Lesson]) -> Fusion:
@@ -124,6 +110,6 @@ def _scores(golden: Golden, side: Searched, asked: Sequence[Lesson], mix: Fusion
     for lesson in asked:
         best = ordered(side.legs[lesson.id], lesson, mix.on(route(side.worded[lesson.id])), side.look)
         groups = golden.answers[lesson.id].groups
-        earned[lesson.id] = earned_at([golden.places.get(chunk, _NOWHERE) for chunk in best], groups)
+        earned[lesson.id] = earned_at([golden.places.get(chunk, NOWHERE) for chunk in best], groups)
     scores = score_earned(earned, {lesson.id: len(golden.answers[lesson.id].groups) for lesson in asked})
     return {name: np.array([scores[lesson.id][name] for lesson in asked]) for name in METRICS}
