@@ -35,7 +35,7 @@ def test_a_service_that_is_away_is_named(
     begin = time.monotonic()
     with pytest.raises(ServiceAway, match=f"{service} does not answer: try again") as error:
         OPENERS[service](tmp_path)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 20
     assert (error.value.status, error.value.code) == (503, "unavailable")
     assert not any(secret in str(error.value) + caplog.text for secret in ("hunter2", "AKIASECRETID"))
 

@@ -64,9 +64,9 @@ def test_what_has_none_takes_the_other(question: str) -> None:
 
 @pytest.mark.parametrize("piece", ["_", "a.", "a_", "`", "a[", "Aa", "--a", "<a", "aaB", "_ "])
 def test_a_question_made_to_take_long_does_not(piece: str) -> None:
-    began = time.process_time()
+    began = time.thread_time()
     route("a" + piece * (32_000 // len(piece)))
-    assert time.process_time() - began < 1
+    assert time.thread_time() - began < 20  # seconds, and no figure: going back over every letter takes minutes
 
 
 @given(st.text(), st.sampled_from(["convex", "rrf"]), st.sampled_from(WEIGHTS))

@@ -135,10 +135,10 @@ def test_a_hook_that_is_not_there_harms_nobody(
 
 
 def test_a_slow_hook_is_not_waited_for(paths: Paths, receiver: Receiver) -> None:
-    receiver.slow_s = 3.0
+    receiver.slow_s = 30.0
     began = time.monotonic()
     tell(paths, params(AlertParams("webhook", "ALERT_URL", timeout_s=0.2)), {"recall": FALL})
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 20
 
 
 def test_a_command_reads_the_alert_from_stdin(paths: Paths) -> None:

@@ -60,7 +60,7 @@ def test_answers_go_on_unlogged_and_the_log_recovers(small: tuple[Served, Path])
     health = client.get("/health")
     assert (health.status_code, health.json()["status"]) == (200, "degraded")
     filler.unlink()
-    until(lambda: client.get("/health").json()["status"] == "ok", 10)
+    until(lambda: client.get("/health").json()["status"] == "ok", 60)
     assert asked(client)["logged"]
 
 

@@ -104,9 +104,9 @@ def test_the_local_key_is_shown_only_when_it_is_made(keys: Keys) -> None:
     assert local_key(keys)[1]
 
 
-def test_a_lookup_is_cheap(keys: Keys) -> None:
+def test_a_lookup_stretches_no_key(keys: Keys) -> None:
     _, secret = keys.create("app", roles={"docs": "reader"}, scopes=["chat"], by=LOCAL)
-    begin = time.process_time()
+    begin = time.thread_time()
     for _ in range(1000):
         keys.principal(secret)
-    assert time.process_time() - begin < 1.0
+    assert time.thread_time() - begin < 20  # seconds, and no figure: a hash made for passwords takes minutes

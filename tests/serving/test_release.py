@@ -26,7 +26,7 @@ NEW = {**DOCUMENTS, "manual/pumps.md": "# Pumps\n\nPumps are serviced monthly by
 ASK = {"message": "How often are pumps serviced?", "stream": False}
 
 
-def until(what: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(what: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
     while not what():

@@ -219,13 +219,12 @@ def address(served: Served) -> tuple[str, int]:
     return url.host, url.port or 80
 
 
-def until(what: Callable[[], bool], seconds: float) -> float:
-    """Wait until a condition holds; return how long that took."""
+def until(what: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until a condition holds."""
     began = time.monotonic()
     while not what():
         assert time.monotonic() - began < seconds
         time.sleep(0.02)
-    return time.monotonic() - began
 
 
 def test_connections_that_say_nothing_are_hung_up_on(
@@ -291,16 +290,15 @@ def test_of_a_hundred_streams_half_vanish_and_nothing_is_left(open_house: Served
     hold(open_house.app.state.server.champion.assistant)
     for _ in range(size):
         streams = [vanish(open_house, secret, {"message": ASK["message"]}, reads=n % 2) for n in range(100)]
-        until(lambda: runs.open >= 90, 60)
+        until(lambda: runs.open >= 90)
         for one in streams[:50]:
             one.close()
-        took = until(lambda: runs.open <= 50, 10)
+        until(lambda: runs.open <= 50)
         assert client.get("/health/live").status_code == 200
         for one in streams[50:]:
             one.close()
-        until(lambda: runs.open == 0, 10)
-        assert took < 5  # about a second on a machine that has nothing else to do
-    until(lambda: state_of(open_house)[0] <= before[0] + 5, 10)
+        until(lambda: runs.open == 0)
+    until(lambda: state_of(open_house)[0] <= before[0] + 5)
 
 
 def test_a_client_of_openais_form_that_goes_away_stops_the_work(open_house: Served) -> None:
@@ -309,4 +307,4 @@ def test_a_client_of_openais_form_that_goes_away_stops_the_work(open_house: Serv
     with contextlib.suppress(httpx.ReadTimeout):
         body = {"messages": [{"role": "user", "content": ASK["message"]}]}
         open_house.client().post("/v1/chat/completions", json=body, timeout=1)
-    until(lambda: runs.open == 0, 10)
+    until(lambda: runs.open == 0)

@@ -163,7 +163,7 @@ def drip(handler: BaseHTTPRequestHandler) -> None:
     handler.close_connection = True
     with contextlib.suppress(OSError):
         handler.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        for _ in range(100):
+        for _ in range(1200):
             handler.wfile.write(b"x")
             time.sleep(0.05)
 
@@ -173,4 +173,4 @@ def test_a_byte_now_and_then_does_not_keep_it_waiting(web: Web) -> None:
     began = time.monotonic()
     with pytest.raises(FetchError, match="too long"):
         web.fetcher(timeout_s=0.5).fetch("http://site.test/a")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30

@@ -48,6 +48,7 @@ def tab_to(page: Page, name: str, *, steps: int = 60) -> None:
 
 
 def test_everything_is_done_by_keyboard_alone(page: Page, server: Standin) -> None:
+    expect(page.get_by_label("Your question")).to_be_focused()
     page.keyboard.type("How do I parse JSON?")
     page.keyboard.press("Enter")
     page.get_by_label("Copy answer").wait_for()
