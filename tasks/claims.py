@@ -1,14 +1,14 @@
 """What an account's acts say about a question and a chunk: an opinion between -1 (does not answer) and 1 (answers).
 
-An opinion is an account's strongest word for a chunk less its strongest against it, however often it was said. Clicks
-are taken as they are: rank, scores and what was shown above stay in the log, but weights by inverse propensity gave no
-gain on any set measured (docs/learning-data.md), so only what was passed over on the way to a click counts, a little.
+An opinion is an account's strongest word for a chunk less its strongest against it, however often it was said. Of clicks
+those are believed less that stand where sources are opened hardly more often than by mistake (`credible`). Weights by
+inverse propensity, which say the opposite, gave no gain on any set measured (docs/learning-data.md).
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -21,6 +21,9 @@ PASSED, CORRECTED = 0.1, 0.3
 """And against it: shown above what was opened; cited in an answer that was corrected."""
 ABOVE = 2
 """How many of the sources above an opened one were surely looked at."""
+MEASURED, RANKS, DOUBTFUL = 20, 3, 0.1
+"""How often a rank must have been opened, and how many ranks, to tell how often that is by mistake; what is left of a
+click that may well be one."""
 CHAIN = 3
 """How many questions back a good end is credited to."""
 RELATED = 1 / 3
@@ -42,6 +45,21 @@ class Opinion(NamedTuple):
     chunk: str
     user: str
     net: float
+
+
+def credible(shown: Mapping[int, int], opened: Mapping[int, int]) -> dict[int, float]:
+    """Say how far a click is believed by its rank: DOUBTFUL to 1; {} where too few were made to tell.
+
+    `shown` and `opened` count answers by rank. A better place is looked at more, so that mistakes, whims and haste open
+    it as often at least as the place that is opened least; there they are taken to be all there is. So of the clicks at
+    a rank that is opened in a share c of the answers, 1 - least / c are meant. Where all ranks are opened alike nobody
+    can tell, and all clicks are doubted alike.
+    """
+    rates = {rank: opened[rank] / shown[rank] for rank in sorted(opened) if opened[rank] and shown.get(rank)}
+    measured = [rate for rank, rate in rates.items() if opened[rank] >= MEASURED]
+    if len(measured) < RANKS:
+        return {}
+    return {rank: round(max(DOUBTFUL, 1 - min(measured) / rate), 2) for rank, rate in rates.items()}
 
 
 class Claims:
@@ -92,14 +110,25 @@ class Claims:
             began.setdefault(number, min(began[one] for one in later))
         return sorted(began, key=lambda number: (began[number], number))
 
-    def of(self, number: int) -> Iterator[Claim]:
-        """Yield the claims about the question of one answer."""
-        yield from self._direct(number)
+    def of(self, number: int, believed: Mapping[int, float] | None = None) -> Iterator[Claim]:
+        """Yield the claims about the question of one answer; `believed` is how far clicks are, by rank (`credible`)."""
+        believed = believed or {}
+        yield from self._direct(number, believed)
         asker = self._history.answers[number].user
         for later in self._later.get(number, ()):
-            for claim in self._direct(later):
+            for claim in self._direct(later, believed):
                 if claim.user == asker and claim.strength > 0:
-                    yield Claim(claim.chunk, asker, REFORMULATION, "reformulation")
+                    yield Claim(claim.chunk, asker, min(REFORMULATION, claim.strength), "reformulation")
+
+    def ranks(self) -> tuple[Counter[int], Counter[int]]:
+        """Count answers by rank: where a source was shown, and where one was opened."""
+        lengths = Counter(len(one.shown) for one in self._history.answers)
+        shown = Counter({rank: sum(n for length, n in lengths.items() if length >= rank)
+                         for rank in range(1, max(lengths, default=0) + 1)})  # fmt: skip
+        opened = Counter[int]()
+        for acts in self._history.acts.values():
+            opened.update({act.rank for act in acts if act.kind == "click" and act.place >= 0})
+        return shown, opened
 
     def seqs(self, number: int, left_out: frozenset[str]) -> set[int]:
         """Say which records the claims come from: the answer's, and those of the acts of accounts that count."""
@@ -109,13 +138,13 @@ class Claims:
             found |= {self._history.answers[one].seq, *acts} if acts else set()
         return found
 
-    def _direct(self, number: int) -> Iterator[Claim]:
+    def _direct(self, number: int, believed: Mapping[int, float]) -> Iterator[Claim]:
         asked, by_user = self._history.answers[number], defaultdict[str, list[Act]](list)
         for act in self._history.acts.get(number, ()):
             by_user[act.user].append(act)
         for user, acts in by_user.items():
             yield from self._votes(asked, user, acts)
-            yield from self._clicks(asked, user, acts)
+            yield from self._clicks(asked, user, acts, believed)
             yield from self._corrections(asked, user, acts)
 
     def _votes(self, asked: Asked, user: str, acts: Sequence[Act]) -> Iterator[Claim]:
@@ -125,10 +154,10 @@ class Claims:
             strength = round(votes[-1] * VOTE / math.sqrt(len(cited)), 4)  # who changes their mind is believed the last
             yield Claim(chunk, user, strength, "vote up" if strength > 0 else "vote down")
 
-    def _clicks(self, asked: Asked, user: str, acts: Sequence[Act]) -> Iterator[Claim]:
+    def _clicks(self, asked: Asked, user: str, acts: Sequence[Act], believed: Mapping[int, float]) -> Iterator[Claim]:
         opened = {act.rank: act.place for act in acts if act.kind == "click" and act.place >= 0}
         for rank, place in sorted(opened.items()):
-            yield from self._claim(place, user, CLICK, "click")
+            yield from self._claim(place, user, round(CLICK * believed.get(rank, 1.0), 4), "click")
             for above in range(max(1, rank - ABOVE), rank):
                 if above not in opened and above not in asked.cited:
                     yield from self._claim(asked.shown[above - 1], user, -PASSED, "passed over")

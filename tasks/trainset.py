@@ -21,7 +21,7 @@ from ragkeep.config import LearnParams, Params, Paths
 from ragkeep.files import write_rows, write_text
 from ragkeep.pii import mask
 from ragkeep.types import content_id
-from tasks.claims import Claims, Opinion, judge, opinions
+from tasks.claims import Claims, Opinion, credible, judge, opinions
 from tasks.history import History, read_history
 from tasks.learners.synthetic import make_lessons
 from tasks.lessons import Lesson, Split, write_set
@@ -62,6 +62,7 @@ class _Set:
     evidence: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     ranks: Counter[int] = field(default_factory=Counter)
+    credible: dict[int, float] = field(default_factory=dict)
     users: int = 0
     expectations: list[dict[str, Any]] = field(default_factory=list)
 
@@ -114,6 +115,9 @@ def _fill(made: _Set, history: History, chunks: Chunks, learn: LearnParams, know
     )  # fmt: skip
     distrusted = [one for one in found if account(one.user) not in learn.trust]
     made.quarantined = [_refused(one, said) for one in distrusted]
+    # accounts are held against what they did, lessons made of what is believed of it
+    made.credible = credible(*claims.ranks())
+    said = [opinions([claim for n in theme.answers for claim in claims.of(n, made.credible)]) for theme in themes]
     believed = _capped(made, _without(said, distrusted), themes, learn)
     _count(made, history, claims, themes, believed)
     held = {chunk for chunk in chunks.where if share("document", chunks.document(chunk)) < learn.unseen}
@@ -302,6 +306,7 @@ def _card(history: History, made: _Set, learn: LearnParams) -> dict[str, Any]:
         "accounts": made.users,
         "evidence": dict(sorted(made.evidence.items())),
         "clicks_by_rank": {str(rank): n for rank, n in sorted(made.ranks.items())},
+        "clicks_believed": {str(rank): share for rank, share in sorted(made.credible.items())},
         "left_out": {what: n for what, n in sorted(made.left_out.items()) if n},
         "quarantined": dict(sorted(Counter(row["reason"] for row in made.quarantined).items())),
         "splits": {

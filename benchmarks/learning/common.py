@@ -2,7 +2,8 @@
 
 Clicks are simulated, and every figure made of them is: a source at rank r is looked at with probability r**-.7, clicked
 with .85 when it is an answer and .08 when not, among the five the hybrid search shows first; then a stated share of the
-clicks is moved to another source that was shown. Vectors of the base are kept in the temporary folder between runs.
+clicks is moved to another source that was shown. How far each is believed is what `tasks.claims.credible` says of such a
+log. Vectors of the base are kept in the temporary folder between runs.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -33,6 +35,7 @@ from ragkeep.models import packaged_minilm
 from ragkeep.ports import Embedder
 from ragkeep.stores.lancedb import LanceStore
 from ragkeep.types import Chunk, EmbeddedBatch, Fusion, IndexVersion, Legs, Query, Vectors, content_id, ids_digest
+from tasks.claims import credible
 from tasks.learners import Base
 from tasks.lessons import Lesson, TrainingSet
 
@@ -122,15 +125,19 @@ class Bench:
         chosen = self._asked(impressions, seed)
         asked = [Lesson(q, self.set.queries[q], {}) for q in chosen]
         legs, rng = self.legs(asked), np.random.default_rng((seed, 2))
-        lessons = []
+        seen, ranks, opened = [], Counter[int](), Counter[int]()
         for one in asked:
             found = legs[one.id]
             shown = [found.ids[n] for n in ranking(fuse(found, Fusion()), SHOWN)]
             clicked = click(shown, _gains(self.set.train[one.id]), wrong, rng)
-            if clicked:
-                above = shown[: max(shown.index(c) for c in clicked)]
-                gains = dict.fromkeys(sorted(clicked), 1.0)
-                lessons.append(replace(one, gains=gains, passed=tuple(c for c in above if c not in clicked)))
+            ranks.update(range(1, len(shown) + 1))
+            opened.update(shown.index(chunk) + 1 for chunk in clicked)
+            seen += [(one, shown, clicked)] if clicked else []
+        believed, lessons = credible(ranks, opened), []
+        for one, shown, clicked in seen:
+            above = shown[: max(shown.index(c) for c in clicked)]
+            gains = {chunk: believed.get(shown.index(chunk) + 1, 1.0) for chunk in sorted(clicked)}
+            lessons.append(replace(one, gains=gains, passed=tuple(c for c in above if c not in clicked)))
         return self._set(lessons, seed, f"clicks-{impressions}-{wrong}")
 
     def _asked(self, count: int, seed: int) -> list[str]:

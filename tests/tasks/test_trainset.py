@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ragkeep.files import read_json
-from tasks.claims import Opinion
+from tasks.claims import Opinion, credible
 from tasks.inputs import write_interactions
 from tasks.learn import run as climb
 from tasks.lessons import CARD, LESSONS
@@ -85,6 +87,37 @@ def test_an_opened_source_counts_and_what_was_passed_over_counts_against(people:
     lesson = people.lesson("d02.md")
     assert people.gains(lesson) == {"d02.md": 0.5}
     assert lesson.passed == (people.chunks["d01.md"].id,)  # d00 was cited, d03 perhaps never seen
+
+
+SHOWN = dict.fromkeys(range(1, 6), 1000)
+
+
+@given(st.floats(0.0, 0.06), st.floats(0.2, 1.0))
+def test_a_click_is_believed_as_far_as_its_rank_is_opened_oftener_than_by_mistake(whim: float, steep: float) -> None:
+    meant = [round(600 * steep**rank) for rank in range(4)] + [0]
+    by_mistake = round(1000 * whim) + 20  # alike at all ranks
+    opened = {rank: n + by_mistake for rank, n in enumerate(meant, 1)}
+    for rank, believed in credible(SHOWN, opened).items():
+        assert believed == pytest.approx(max(0.1, meant[rank - 1] / opened[rank]), abs=0.01)
+
+
+def test_where_few_sources_were_opened_or_all_alike_no_click_is_believed_less_than_another() -> None:
+    assert credible({}, {}) == {}
+    assert credible(SHOWN, {1: 500, 2: 100, 3: 19, 4: 9}) == {}
+    assert set(credible(SHOWN, dict.fromkeys(range(1, 6), 100)).values()) == {0.1}
+    assert credible(SHOWN, {1: 500, 2: 100, 3: 50, 4: 1})[4] == 0.1, "what is opened once a year is no lesson"
+
+
+def test_clicks_at_a_rank_that_is_hardly_ever_meant_weigh_less(people: People) -> None:
+    for n in range(90):
+        rank = 1 if n < 50 else 2 + n % 2
+        people.click(people.ask(f"u{n % 30}", f"Question {n} about nothing", *DOCS[:3]), rank)
+    people.click(people.ask("ann", ASKED["d01.md"], "d00.md", "d01.md", "d02.md"), 2)
+    people.click(people.ask("bob", ASKED["d04.md"], "d04.md", "d01.md", "d02.md"), 1)
+    found = {one.question: one for one in people.learn().lessons}
+    assert people.gains(found[ASKED["d04.md"]])["d04.md"] > 4 * people.gains(found[ASKED["d01.md"]])["d01.md"]
+    assert list(read_json(people.paths.data / "trainset" / CARD)["clicks_believed"]) == ["1", "2", "3"]
+    assert "How far that is believed, by rank" in (people.paths.data / "trainset" / "card.md").read_text()
 
 
 def test_a_lesson_that_is_held_out_knows_all_that_was_shown(people: People) -> None:
