@@ -120,24 +120,27 @@ class Bench:
         lessons = [Lesson(q, self.set.queries[q], _gains(self.set.train[q])) for q in chosen]
         return self._set(lessons, seed, f"good-{count}")
 
-    def clicks(self, impressions: int, wrong: float, seed: int) -> TrainingSet:
-        """Simulate a log: each impression shows the hybrid top five, and what was clicked becomes a lesson."""
-        chosen = self._asked(impressions, seed)
-        asked = [Lesson(q, self.set.queries[q], {}) for q in chosen]
+    def seen(self, impressions: int, wrong: float, seed: int) -> list[Impression]:
+        """Simulate a log: each impression shows the hybrid top five."""
+        asked = [Lesson(q, self.set.queries[q], {}) for q in self._asked(impressions, seed)]
         legs, rng = self.legs(asked), np.random.default_rng((seed, 2))
-        seen, ranks, opened = [], Counter[int](), Counter[int]()
+        made = []
         for one in asked:
-            found = legs[one.id]
+            found, right = legs[one.id], _gains(self.set.train[one.id])
             shown = [found.ids[n] for n in ranking(fuse(found, Fusion()), SHOWN)]
-            clicked = click(shown, _gains(self.set.train[one.id]), wrong, rng)
-            ranks.update(range(1, len(shown) + 1))
-            opened.update(shown.index(chunk) + 1 for chunk in clicked)
-            seen += [(one, shown, clicked)] if clicked else []
-        believed, lessons = credible(ranks, opened), []
-        for one, shown, clicked in seen:
-            above = shown[: max(shown.index(c) for c in clicked)]
-            gains = {chunk: believed.get(shown.index(chunk) + 1, 1.0) for chunk in sorted(clicked)}
-            lessons.append(replace(one, gains=gains, passed=tuple(c for c in above if c not in clicked)))
+            made.append(Impression(one, tuple(shown), frozenset(click(shown, right, wrong, rng)), frozenset(right)))
+        return made
+
+    def clicks(self, impressions: int, wrong: float, seed: int) -> TrainingSet:
+        """Make a lesson of each impression on which something was clicked."""
+        log = self.seen(impressions, wrong, seed)
+        believed, lessons = believed_by_rank(log), []
+        for one in log:
+            if one.clicked:
+                above = one.shown[: max(map(one.shown.index, one.clicked))]
+                gains = {chunk: believed.get(one.shown.index(chunk) + 1, 1.0) for chunk in sorted(one.clicked)}
+                passed = tuple(chunk for chunk in above if chunk not in one.clicked)
+                lessons.append(replace(one.asked, gains=gains, passed=passed))
         return self._set(lessons, seed, f"clicks-{impressions}-{wrong}")
 
     def _asked(self, count: int, seed: int) -> list[str]:
@@ -149,6 +152,22 @@ class Bench:
         split = [replace(one, split="select" if n < cut else "train") for n, one in enumerate(lessons)]
         sha = content_id(self.set.name, how, str(seed))
         return TrainingSet(tuple(split), self.set.corpus, {"sha": sha, "simulated": True})
+
+
+@dataclass(frozen=True, slots=True)
+class Impression:
+    """What a question was shown, what of it was clicked, and what was right."""
+
+    asked: Lesson
+    shown: tuple[str, ...]
+    clicked: frozenset[str]
+    right: frozenset[str]
+
+
+def believed_by_rank(log: Sequence[Impression]) -> dict[int, float]:
+    """How far the product believes the clicks of a log."""
+    shown = Counter(rank for one in log for rank in range(1, len(one.shown) + 1))
+    return credible(shown, Counter(one.shown.index(chunk) + 1 for one in log for chunk in one.clicked))
 
 
 def click(shown: Sequence[str], gains: Mapping[str, float], wrong: float, rng: np.random.Generator) -> set[str]:
