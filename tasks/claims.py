@@ -1,15 +1,14 @@
 """What an account's acts say about a question and a chunk: an opinion between -1 (does not answer) and 1 (answers).
 
-An opinion is an account's strongest word for a chunk less its strongest against it, however often it was said. Of clicks
-those are believed less that stand where sources are opened hardly more often than by mistake (`credible`). Weights by
-inverse propensity, which say the opposite, gave no gain on any set measured (docs/learning-data.md).
+An opinion is an account's strongest word for a chunk less its strongest against it, however often it was said. All clicks
+are one word; `meant` and `trust` say how far a lesson made of them is to be followed, which depends on their ranks.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ragkeep.analysis import terms
@@ -21,9 +20,12 @@ PASSED, CORRECTED = 0.1, 0.3
 """And against it: shown above what was opened; cited in an answer that was corrected."""
 ABOVE = 2
 """How many of the sources above an opened one were surely looked at."""
-MEASURED, RANKS, DOUBTFUL = 20, 3, 0.1
-"""How often a rank must have been opened, and how many ranks, to tell how often that is by mistake; what is left of a
-click that may well be one."""
+MEASURED, SHARE = 5, 0.01
+"""How often a rank must have been opened for its rate to count: so many times, and in such a share of all clicks."""
+RANKS = 3
+"""How many such ranks it takes to tell mistakes from what is meant."""
+DOUBTFUL = 0.1
+"""The least share of clicks that is taken to be meant."""
 CHAIN = 3
 """How many questions back a good end is credited to."""
 RELATED = 1 / 3
@@ -31,12 +33,13 @@ RELATED = 1 / 3
 
 
 class Claim(NamedTuple):
-    """One act's word: `strength` is negative where it speaks against the chunk."""
+    """One act's word: `strength` is negative where it speaks against the chunk; `rank` is a click's, 0 of all others."""
 
     chunk: str
     user: str
     strength: float
     reason: str
+    rank: int = 0
 
 
 class Opinion(NamedTuple):
@@ -47,19 +50,41 @@ class Opinion(NamedTuple):
     net: float
 
 
-def credible(shown: Mapping[int, int], opened: Mapping[int, int]) -> dict[int, float]:
-    """Say how far a click is believed by its rank: DOUBTFUL to 1; {} where too few were made to tell.
+def meant(shown: Mapping[int, int], opened: Mapping[int, int]) -> dict[int, float]:
+    """Estimate the share of the clicks at each rank that are meant, DOUBTFUL to 1; {} where too few were made to tell.
 
-    `shown` and `opened` count answers by rank. A better place is looked at more, so that mistakes, whims and haste open
-    it as often at least as the place that is opened least; there they are taken to be all there is. So of the clicks at
-    a rank that is opened in a share c of the answers, 1 - least / c are meant. Where all ranks are opened alike nobody
-    can tell, and all clicks are doubted alike.
+    `shown` and `opened` count answers by rank. At the rank that is opened least every click is taken for a mistake, and
+    that rate of mistakes is subtracted at every rank: of a rank that is opened in a share c of the answers 1 - least / c
+    is left. Better ranks are looked at more, so that they see as many mistakes at least: the estimate errs upwards.
+    A rank is never believed more than one above it, so that few answers with long lists prove nothing.
     """
     rates = {rank: opened[rank] / shown[rank] for rank in sorted(opened) if opened[rank] and shown.get(rank)}
-    measured = [rate for rank, rate in rates.items() if opened[rank] >= MEASURED]
+    enough = max(MEASURED, SHARE * sum(opened.values()))
+    measured = [rate for rank, rate in rates.items() if opened[rank] >= enough]
     if len(measured) < RANKS:
         return {}
-    return {rank: round(max(DOUBTFUL, 1 - min(measured) / rate), 2) for rank, rate in rates.items()}
+    found, last = dict[int, float](), 1.0
+    for rank, rate in rates.items():
+        last = found[rank] = round(min(last, max(DOUBTFUL, 1 - min(measured) / rate)), 2)
+    return found
+
+
+def trust(claims: Iterable[Claim], shares: Mapping[int, float]) -> dict[str, float]:
+    """Say how far what speaks for each chunk is to be followed, 0..1.
+
+    Votes and corrections are followed whole, clicks by what is `meant` at their rank, next to the rank that is believed
+    most: where all are alike, all are followed alike. Several accounts are independent witnesses.
+    """
+    least, most = min(shares.values(), default=1.0), max(shares.values(), default=1.0)
+    best: dict[tuple[str, str], float] = defaultdict(float)
+    for claim in claims:
+        if claim.strength > 0:
+            share = shares.get(claim.rank, least) / most if claim.rank else 1.0
+            best[claim.chunk, claim.user] = max(best[claim.chunk, claim.user], share)
+    doubt: dict[str, float] = defaultdict(lambda: 1.0)
+    for (chunk, _), share in best.items():
+        doubt[chunk] *= 1 - share
+    return {chunk: 1 - left for chunk, left in doubt.items()}
 
 
 class Claims:
@@ -110,25 +135,33 @@ class Claims:
             began.setdefault(number, min(began[one] for one in later))
         return sorted(began, key=lambda number: (began[number], number))
 
-    def of(self, number: int, believed: Mapping[int, float] | None = None) -> Iterator[Claim]:
-        """Yield the claims about the question of one answer; `believed` is how far clicks are, by rank (`credible`)."""
-        believed = believed or {}
-        yield from self._direct(number, believed)
+    def of(self, number: int) -> Iterator[Claim]:
+        """Yield the claims about the question of one answer."""
+        yield from self._direct(number)
         asker = self._history.answers[number].user
         for later in self._later.get(number, ()):
-            for claim in self._direct(later, believed):
+            for claim in self._direct(later):
                 if claim.user == asker and claim.strength > 0:
-                    yield Claim(claim.chunk, asker, min(REFORMULATION, claim.strength), "reformulation")
+                    yield Claim(claim.chunk, asker, REFORMULATION, "reformulation", claim.rank)
 
-    def ranks(self) -> tuple[Counter[int], Counter[int]]:
-        """Count answers by rank: where a source was shown, and where one was opened."""
-        lengths = Counter(len(one.shown) for one in self._history.answers)
-        shown = Counter({rank: sum(n for length, n in lengths.items() if length >= rank)
-                         for rank in range(1, max(lengths, default=0) + 1)})  # fmt: skip
-        opened = Counter[int]()
-        for acts in self._history.acts.values():
-            opened.update({act.rank for act in acts if act.kind == "click" and act.place >= 0})
-        return shown, opened
+    def opened(self, left_out: frozenset[str], most: int) -> dict[str, tuple[Counter[int], Counter[int]]]:
+        """Count by rank, for each workspace, where sources were shown and where they were opened.
+
+        Only answers of which a source was opened count, of each account `most` at most, and none of those left out.
+        """
+        counts: dict[str, tuple[Counter[int], Counter[int]]] = defaultdict(lambda: (Counter(), Counter()))
+        spoken = Counter[str]()
+        for number in sorted(self._history.acts):
+            asked, ranks = self._history.answers[number], defaultdict[str, set[int]](set)
+            for act in self._history.acts[number]:
+                if act.kind == "click" and act.place >= 0 and act.user not in left_out and spoken[act.user] < most:
+                    ranks[act.user].add(act.rank)
+            shown, opened = counts[asked.workspace]
+            for user, found in ranks.items():
+                spoken[user] += 1
+                shown.update(range(1, len(asked.shown) + 1))
+                opened.update(found)
+        return counts
 
     def seqs(self, number: int, left_out: frozenset[str]) -> set[int]:
         """Say which records the claims come from: the answer's, and those of the acts of accounts that count."""
@@ -138,13 +171,13 @@ class Claims:
             found |= {self._history.answers[one].seq, *acts} if acts else set()
         return found
 
-    def _direct(self, number: int, believed: Mapping[int, float]) -> Iterator[Claim]:
+    def _direct(self, number: int) -> Iterator[Claim]:
         asked, by_user = self._history.answers[number], defaultdict[str, list[Act]](list)
         for act in self._history.acts.get(number, ()):
             by_user[act.user].append(act)
         for user, acts in by_user.items():
             yield from self._votes(asked, user, acts)
-            yield from self._clicks(asked, user, acts, believed)
+            yield from self._clicks(asked, user, acts)
             yield from self._corrections(asked, user, acts)
 
     def _votes(self, asked: Asked, user: str, acts: Sequence[Act]) -> Iterator[Claim]:
@@ -154,10 +187,10 @@ class Claims:
             strength = round(votes[-1] * VOTE / math.sqrt(len(cited)), 4)  # who changes their mind is believed the last
             yield Claim(chunk, user, strength, "vote up" if strength > 0 else "vote down")
 
-    def _clicks(self, asked: Asked, user: str, acts: Sequence[Act], believed: Mapping[int, float]) -> Iterator[Claim]:
+    def _clicks(self, asked: Asked, user: str, acts: Sequence[Act]) -> Iterator[Claim]:
         opened = {act.rank: act.place for act in acts if act.kind == "click" and act.place >= 0}
         for rank, place in sorted(opened.items()):
-            yield from self._claim(place, user, round(CLICK * believed.get(rank, 1.0), 4), "click")
+            yield from self._claim(place, user, CLICK, "click", rank)
             for above in range(max(1, rank - ABOVE), rank):
                 if above not in opened and above not in asked.cited:
                     yield from self._claim(asked.shown[above - 1], user, -PASSED, "passed over")
@@ -172,9 +205,9 @@ class Claims:
                 if chunk != right:
                     yield Claim(chunk, user, -CORRECTED, "corrected")
 
-    def _claim(self, place: int, user: str, strength: float, reason: str) -> Iterator[Claim]:
+    def _claim(self, place: int, user: str, strength: float, reason: str, rank: int = 0) -> Iterator[Claim]:
         if chunk := self._chunks.get(place):
-            yield Claim(chunk, user, strength, reason)
+            yield Claim(chunk, user, strength, reason, rank)
 
     def _cited(self, asked: Asked) -> list[str]:
         places = [asked.shown[rank - 1] for rank in asked.cited]

@@ -21,7 +21,7 @@ from ragkeep.config import LearnParams, Params, Paths
 from ragkeep.files import write_rows, write_text
 from ragkeep.pii import mask
 from ragkeep.types import content_id
-from tasks.claims import Claims, Opinion, credible, judge, opinions
+from tasks.claims import Claims, Opinion, judge, meant, opinions, trust
 from tasks.history import History, read_history
 from tasks.learners.synthetic import make_lessons
 from tasks.lessons import Lesson, Split, write_set
@@ -62,7 +62,7 @@ class _Set:
     evidence: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     ranks: Counter[int] = field(default_factory=Counter)
-    credible: dict[int, float] = field(default_factory=dict)
+    meant: dict[str, dict[int, float]] = field(default_factory=dict)
     users: int = 0
     expectations: list[dict[str, Any]] = field(default_factory=list)
 
@@ -115,18 +115,22 @@ def _fill(made: _Set, history: History, chunks: Chunks, learn: LearnParams, know
     )  # fmt: skip
     distrusted = [one for one in found if account(one.user) not in learn.trust]
     made.quarantined = [_refused(one, said) for one in distrusted]
-    # accounts are held against what they did, lessons made of what is believed of it
-    made.credible = credible(*claims.ranks())
-    said = [opinions([claim for n in theme.answers for claim in claims.of(n, made.credible)]) for theme in themes]
     believed = _capped(made, _without(said, distrusted), themes, learn)
     _count(made, history, claims, themes, believed)
     held = {chunk for chunk in chunks.where if share("document", chunks.document(chunk)) < learn.unseen}
     gone = frozenset(one.user for one in distrusted)
+    clicks = claims.opened(gone, learn.per_user_cap)
+    made.meant = {workspace: meant(*by_rank) for workspace, by_rank in sorted(clicks.items())}
     lessons = []
     for theme, about in zip(themes, believed, strict=True):
         # whatever becomes of the votes: what was once said about a held-out document is never trained on
         touched = any(c.strength > 0 and c.chunk in held for n in theme.answers for c in claims.of(n))
         lesson = _lesson(made, theme, about, learn, touched=touched, held=held)
+        if lesson and lesson.split == "train":  # who judges takes clicks as they are: the champion chose the ranks
+            heard = {one.user for one in about}
+            spoken = (claim for n in theme.answers for claim in claims.of(n) if claim.user in heard)
+            followed = trust(spoken, made.meant.get(theme.workspace, {}))
+            lesson = replace(lesson, gains={c: round(g * followed[c], 4) for c, g in lesson.gains.items()})
         if lesson:
             seqs = {seq for n in theme.answers for seq in claims.seqs(n, gone)}
             stood = {places.get(place) for n in theme.answers for place in history.answers[n].shown}
@@ -306,7 +310,7 @@ def _card(history: History, made: _Set, learn: LearnParams) -> dict[str, Any]:
         "accounts": made.users,
         "evidence": dict(sorted(made.evidence.items())),
         "clicks_by_rank": {str(rank): n for rank, n in sorted(made.ranks.items())},
-        "clicks_believed": {str(rank): share for rank, share in sorted(made.credible.items())},
+        "clicks_meant": {f"{place}, {rank}": share for place, of in made.meant.items() for rank, share in of.items()},
         "left_out": {what: n for what, n in sorted(made.left_out.items()) if n},
         "quarantined": dict(sorted(Counter(row["reason"] for row in made.quarantined).items())),
         "splits": {

@@ -78,7 +78,7 @@ def card_text(card: Mapping[str, Any]) -> str:
         *_rows("Splits", [(k, ", ".join(f"{n:,} {what}" for what, n in v.items())) for k, v in card["splits"].items()]),
         *_rows("What was said", card["evidence"].items()),
         *_rows("Sources opened, by the rank they were shown at", card["clicks_by_rank"].items()),
-        *_rows("How far that is believed, by rank", card["clicks_believed"].items()),
+        *_rows("Meant of them, by workspace and rank", card["clicks_meant"].items(), "share"),
         *_rows("Left out", card["left_out"].items()),
         *_rows("In quarantine (quarantine.jsonl says which and why)", card["quarantined"].items()),
         *_rows("Expectations", [(e["reason"], "met" if e["success"] else f"{e['unexpected']:,} rows set aside")
@@ -88,6 +88,6 @@ def card_text(card: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows(title: str, rows: Any) -> list[str]:
-    listed = [f"| {what} | {value} |" for what, value in rows]
-    return ["", f"## {title}", "", "| what | how many |", "| --- | --- |", *listed] if listed else []
+def _rows(title: str, rows: Any, value: str = "how many") -> list[str]:
+    listed = [f"| {what} | {told} |" for what, told in rows]
+    return ["", f"## {title}", "", f"| what | {value} |", "| --- | --- |", *listed] if listed else []

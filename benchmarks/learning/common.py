@@ -2,8 +2,9 @@
 
 Clicks are simulated, and every figure made of them is: a source at rank r is looked at with probability r**-.7, clicked
 with .85 when it is an answer and .08 when not, among the five the hybrid search shows first; then a stated share of the
-clicks is moved to another source that was shown. How far each is believed is what `tasks.claims.credible` says of such a
-log. Vectors of the base are kept in the temporary folder between runs.
+clicks is moved to another source that was shown. Lessons for training are followed as far as `tasks.claims.meant` says of
+such a log. Each is made of one account's clicks, so that nobody agrees with anybody. Vectors of the base are kept in the
+temporary folder between runs.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from ragkeep.models import packaged_minilm
 from ragkeep.ports import Embedder
 from ragkeep.stores.lancedb import LanceStore
 from ragkeep.types import Chunk, EmbeddedBatch, Fusion, IndexVersion, Legs, Query, Vectors, content_id, ids_digest
-from tasks.claims import credible
+from tasks.claims import Claim, meant, trust
 from tasks.learners import Base
 from tasks.lessons import Lesson, TrainingSet
 
@@ -132,16 +133,21 @@ class Bench:
         return made
 
     def clicks(self, impressions: int, wrong: float, seed: int) -> TrainingSet:
-        """Make a lesson of each impression on which something was clicked."""
+        """Make a lesson of each impression on which something was clicked, as `tasks.trainset` does."""
         log = self.seen(impressions, wrong, seed)
-        believed, lessons = believed_by_rank(log), []
+        shares, lessons, followed = meant_by_rank(log), list[Lesson](), dict[str, dict[str, float]]()
         for one in log:
             if one.clicked:
                 above = one.shown[: max(map(one.shown.index, one.clicked))]
-                gains = {chunk: believed.get(one.shown.index(chunk) + 1, 1.0) for chunk in sorted(one.clicked)}
-                passed = tuple(chunk for chunk in above if chunk not in one.clicked)
-                lessons.append(replace(one.asked, gains=gains, passed=passed))
-        return self._set(lessons, seed, f"clicks-{impressions}-{wrong}")
+                clicked, passed = sorted(one.clicked), tuple(chunk for chunk in above if chunk not in one.clicked)
+                lessons.append(replace(one.asked, gains=dict.fromkeys(clicked, 1.0), passed=passed))
+                words = [Claim(chunk, "user", 1.0, "click", one.shown.index(chunk) + 1) for chunk in clicked]
+                followed[one.asked.id] = trust(words, shares)
+        made = self._set(lessons, seed, f"clicks-{impressions}-{wrong}")
+        train = {one.id for one in made.of("train")}
+        return replace(
+            made, lessons=tuple(replace(x, gains=followed[x.id]) if x.id in train else x for x in made.lessons)
+        )
 
     def _asked(self, count: int, seed: int) -> list[str]:
         names = sorted(self.set.train)
@@ -164,10 +170,10 @@ class Impression:
     right: frozenset[str]
 
 
-def believed_by_rank(log: Sequence[Impression]) -> dict[int, float]:
-    """How far the product believes the clicks of a log."""
-    shown = Counter(rank for one in log for rank in range(1, len(one.shown) + 1))
-    return credible(shown, Counter(one.shown.index(chunk) + 1 for one in log for chunk in one.clicked))
+def meant_by_rank(log: Sequence[Impression]) -> dict[int, float]:
+    """What share of the clicks of a log the product takes to be meant, by rank."""
+    shown = Counter(rank for one in log if one.clicked for rank in range(1, len(one.shown) + 1))
+    return meant(shown, Counter(one.shown.index(chunk) + 1 for one in log for chunk in one.clicked))
 
 
 def click(shown: Sequence[str], gains: Mapping[str, float], wrong: float, rng: np.random.Generator) -> set[str]:
