@@ -24,6 +24,8 @@ MEASURED, SHARE = 5, 0.01
 """How often a rank must have been opened for its rate to count: so many times, and in such a share of all clicks."""
 RANKS = 3
 """How many such ranks it takes to tell mistakes from what is meant."""
+FEW, TENTH = 5, 0.1
+"""From so many accounts on none weighs more than this share of all that was opened."""
 DOUBTFUL = 0.1
 """The least share of clicks that is taken to be meant."""
 CHAIN = 3
@@ -50,7 +52,7 @@ class Opinion(NamedTuple):
     net: float
 
 
-def meant(shown: Mapping[int, int], opened: Mapping[int, int]) -> dict[int, float]:
+def meant(shown: Mapping[int, float], opened: Mapping[int, float]) -> dict[int, float]:
     """Estimate the share of the clicks at each rank that are meant, DOUBTFUL to 1; {} where too few were made to tell.
 
     `shown` and `opened` count answers by rank. At the rank that is opened least every click is taken for a mistake, and
@@ -58,32 +60,37 @@ def meant(shown: Mapping[int, int], opened: Mapping[int, int]) -> dict[int, floa
     is left. Better ranks are looked at more, so that they see as many mistakes at least: the estimate errs upwards.
     A rank is never believed more than one above it, so that few answers with long lists prove nothing.
     """
-    rates = {rank: opened[rank] / shown[rank] for rank in sorted(opened) if opened[rank] and shown.get(rank)}
     enough = max(MEASURED, SHARE * sum(opened.values()))
-    measured = [rate for rank, rate in rates.items() if opened[rank] >= enough]
+    rates = {rank: opened[rank] / shown[rank] for rank in sorted(opened) if opened[rank] and shown.get(rank)}
+    measured = {rank: rate for rank, rate in rates.items() if opened[rank] >= enough}
     if len(measured) < RANKS:
         return {}
     found, last = dict[int, float](), 1.0
     for rank, rate in rates.items():
-        last = found[rank] = round(min(last, max(DOUBTFUL, 1 - min(measured) / rate)), 2)
+        found[rank] = round(min(last, max(DOUBTFUL, 1 - min(measured.values()) / rate)), 2)
+        last = found[rank] if rank in measured else last
     return found
 
 
-def trust(claims: Iterable[Claim], shares: Mapping[int, float]) -> dict[str, float]:
-    """Say how far what speaks for each chunk is to be followed, 0..1.
+def trust(claims: Iterable[Claim], said: Iterable[Opinion], shares: Mapping[int, float]) -> dict[str, float]:
+    """Say how far each chunk that the opinions `said` are for is to be followed, 0..1; `claims` are what they come from.
 
     Votes and corrections are followed whole, clicks by what is `meant` at their rank, next to the rank that is believed
-    most: where all are alike, all are followed alike. Several accounts are independent witnesses.
+    most: where all are alike, all are followed alike. An account that says both is followed as far as the stronger word
+    goes. Accounts are independent witnesses.
     """
     least, most = min(shares.values(), default=1.0), max(shares.values(), default=1.0)
-    best: dict[tuple[str, str], float] = defaultdict(float)
+    followed = {(one.chunk, one.user): 0.0 for one in said if one.net > 0}
+    strongest = dict.fromkeys(followed, 0.0)
     for claim in claims:
-        if claim.strength > 0:
+        key = (claim.chunk, claim.user)
+        if claim.strength > 0 and key in followed:
             share = shares.get(claim.rank, least) / most if claim.rank else 1.0
-            best[claim.chunk, claim.user] = max(best[claim.chunk, claim.user], share)
+            followed[key] = max(followed[key], claim.strength * share)
+            strongest[key] = max(strongest[key], claim.strength)
     doubt: dict[str, float] = defaultdict(lambda: 1.0)
-    for (chunk, _), share in best.items():
-        doubt[chunk] *= 1 - share
+    for (chunk, user), word in followed.items():
+        doubt[chunk] *= 1 - word / strongest[chunk, user]
     return {chunk: 1 - left for chunk, left in doubt.items()}
 
 
@@ -144,24 +151,21 @@ class Claims:
                 if claim.user == asker and claim.strength > 0:
                     yield Claim(claim.chunk, asker, REFORMULATION, "reformulation", claim.rank)
 
-    def opened(self, left_out: frozenset[str], most: int) -> dict[str, tuple[Counter[int], Counter[int]]]:
-        """Count by rank, for each workspace, where sources were shown and where they were opened.
+    def opened(self, left_out: frozenset[str], min_users: int) -> dict[str, tuple[dict[int, float], dict[int, float]]]:
+        """Count by rank, for each workspace, where sources were shown and where they were opened: what `meant` reads.
 
-        Only answers of which a source was opened count, of each account `most` at most, and none of those left out.
+        Only answers of which a source was opened count, and no account that is left out. Of FEW accounts or more none
+        weighs more than TENTH of all, and no rank counts that fewer than `min_users` opened.
         """
-        counts: dict[str, tuple[Counter[int], Counter[int]]] = defaultdict(lambda: (Counter(), Counter()))
-        spoken = Counter[str]()
-        for number in sorted(self._history.acts):
+        by_user: dict[str, dict[str, list[tuple[int, set[int]]]]] = defaultdict(lambda: defaultdict(list))
+        for number, acts in self._history.acts.items():
             asked, ranks = self._history.answers[number], defaultdict[str, set[int]](set)
-            for act in self._history.acts[number]:
-                if act.kind == "click" and act.place >= 0 and act.user not in left_out and spoken[act.user] < most:
+            for act in acts:
+                if act.kind == "click" and act.place >= 0 and act.user not in left_out:
                     ranks[act.user].add(act.rank)
-            shown, opened = counts[asked.workspace]
             for user, found in ranks.items():
-                spoken[user] += 1
-                shown.update(range(1, len(asked.shown) + 1))
-                opened.update(found)
-        return counts
+                by_user[asked.workspace][user].append((len(asked.shown), found))
+        return {workspace: _by_rank(by_user[workspace], min_users) for workspace in sorted(by_user)}
 
     def seqs(self, number: int, left_out: frozenset[str]) -> set[int]:
         """Say which records the claims come from: the answer's, and those of the acts of accounts that count."""
@@ -227,6 +231,23 @@ def opinions(claims: Sequence[Claim]) -> list[Opinion]:
         sides = best[claim.chunk, claim.user]
         sides[claim.strength < 0] = max(sides[claim.strength < 0], abs(claim.strength))
     return [Opinion(chunk, user, round(up - down, 4)) for (chunk, user), (up, down) in sorted(best.items())]
+
+
+def _by_rank(
+    by_user: Mapping[str, Sequence[tuple[int, set[int]]]], min_users: int
+) -> tuple[dict[int, float], dict[int, float]]:
+    total, few = sum(map(len, by_user.values())), len(by_user) < FEW
+    shown, opened, users = defaultdict[int, float](float), defaultdict[int, float](float), Counter[int]()
+    for user in sorted(by_user):
+        weight = 1.0 if few else min(1.0, TENTH * total / len(by_user[user]))
+        for length, ranks in by_user[user]:
+            for rank in range(1, length + 1):
+                shown[rank] += weight
+            for rank in ranks:
+                opened[rank] += weight
+        users.update(set[int]().union(*(ranks for _, ranks in by_user[user])))
+    needed = min(min_users, len(by_user))
+    return dict(shown), {rank: n for rank, n in opened.items() if users[rank] >= needed}
 
 
 class Judged(NamedTuple):

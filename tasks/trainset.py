@@ -119,17 +119,15 @@ def _fill(made: _Set, history: History, chunks: Chunks, learn: LearnParams, know
     _count(made, history, claims, themes, believed)
     held = {chunk for chunk in chunks.where if share("document", chunks.document(chunk)) < learn.unseen}
     gone = frozenset(one.user for one in distrusted)
-    clicks = claims.opened(gone, learn.per_user_cap)
-    made.meant = {workspace: meant(*by_rank) for workspace, by_rank in sorted(clicks.items())}
+    made.meant = {workspace: meant(*ranks) for workspace, ranks in claims.opened(gone, learn.min_users).items()}
     lessons = []
     for theme, about in zip(themes, believed, strict=True):
         # whatever becomes of the votes: what was once said about a held-out document is never trained on
         touched = any(c.strength > 0 and c.chunk in held for n in theme.answers for c in claims.of(n))
         lesson = _lesson(made, theme, about, learn, touched=touched, held=held)
         if lesson and lesson.split == "train":  # who judges takes clicks as they are: the champion chose the ranks
-            heard = {one.user for one in about}
-            spoken = (claim for n in theme.answers for claim in claims.of(n) if claim.user in heard)
-            followed = trust(spoken, made.meant.get(theme.workspace, {}))
+            spoken = (claim for n in theme.answers for claim in claims.of(n))
+            followed = trust(spoken, about, made.meant.get(theme.workspace, {}))
             lesson = replace(lesson, gains={c: round(g * followed[c], 4) for c, g in lesson.gains.items()})
         if lesson:
             seqs = {seq for n in theme.answers for seq in claims.seqs(n, gone)}

@@ -36,7 +36,7 @@ from ragkeep.models import packaged_minilm
 from ragkeep.ports import Embedder
 from ragkeep.stores.lancedb import LanceStore
 from ragkeep.types import Chunk, EmbeddedBatch, Fusion, IndexVersion, Legs, Query, Vectors, content_id, ids_digest
-from tasks.claims import Claim, meant, trust
+from tasks.claims import Claim, Opinion, meant, trust
 from tasks.learners import Base
 from tasks.lessons import Lesson, TrainingSet
 
@@ -142,7 +142,7 @@ class Bench:
                 clicked, passed = sorted(one.clicked), tuple(chunk for chunk in above if chunk not in one.clicked)
                 lessons.append(replace(one.asked, gains=dict.fromkeys(clicked, 1.0), passed=passed))
                 words = [Claim(chunk, "user", 1.0, "click", one.shown.index(chunk) + 1) for chunk in clicked]
-                followed[one.asked.id] = trust(words, shares)
+                followed[one.asked.id] = trust(words, [Opinion(c, "user", 1.0) for c in clicked], shares)
         made = self._set(lessons, seed, f"clicks-{impressions}-{wrong}")
         train = {one.id for one in made.of("train")}
         return replace(
