@@ -17,7 +17,7 @@ from ragkeep.types import content_id
 from ..lessons import Lesson
 
 GAIN = 0.5
-"""How sure a made-up question's answer is: as sure as one user's click makes it (tasks/claims.py)."""
+"""How sure a made-up question's answer is: as sure as one click at the rank that is believed most (tasks/claims.py)."""
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _IS = re.compile(
     r"^(?P<what>(?:The |An? )?[A-Z][\w'-]*(?:[ -][\w'-]+){0,4}?) (?P<verb>is|are|was|were|means|refers to) (?P<rest>.+)$"
