@@ -1,6 +1,7 @@
 """Swaps and rollbacks of any store while it is read by threads of this process and by another process."""
 
 import json
+import math
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -31,12 +32,13 @@ def swap_under_readers(store: VectorStore, path: Path, params: IndexParams, *, r
 
 
 def _swap_to_and_fro(store: VectorStore, swaps: int, requests: Callable[[], int], wanted: int) -> None:
-    """Swap and roll back; after each tenth drop what was just live, and build another."""
+    """Swap and roll back, and let some ask each time; after each tenth drop what was just live, and build another."""
     other: str | None = "v1"
     for turn in range(1, swaps + 1):
-        wait_until(lambda share=wanted * turn // swaps: requests() >= share)  # type: ignore[misc]
         other = store.swap("docs", other)
         assert other is not None
+        enough = requests() + math.ceil(wanted / swaps)
+        wait_until(lambda enough=enough: requests() >= enough)  # type: ignore[misc]
         if turn % 10 == 0:
             store.drop(other)
             other = f"v{turn}"
