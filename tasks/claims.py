@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ragkeep.analysis import terms
@@ -94,6 +95,14 @@ def trust(claims: Iterable[Claim], said: Iterable[Opinion], shares: Mapping[int,
     return {chunk: 1 - left for chunk, left in doubt.items()}
 
 
+@dataclass(slots=True)
+class _Opened:
+    """Of the answers an account opened a source of: how many showed how many, and at which ranks it opened."""
+
+    lengths: Counter[int] = field(default_factory=Counter)
+    ranks: Counter[int] = field(default_factory=Counter)
+
+
 class Claims:
     """Reads claims out of a history.
 
@@ -157,14 +166,16 @@ class Claims:
         Only answers of which a source was opened count, and no account that is left out. Of FEW accounts or more none
         weighs more than TENTH of all, and no rank counts that fewer than `min_users` opened.
         """
-        by_user: dict[str, dict[str, list[tuple[int, set[int]]]]] = defaultdict(lambda: defaultdict(list))
+        by_user: dict[str, dict[str, _Opened]] = defaultdict(lambda: defaultdict(_Opened))
         for number, acts in self._history.acts.items():
             asked, ranks = self._history.answers[number], defaultdict[str, set[int]](set)
             for act in acts:
                 if act.kind == "click" and act.place >= 0 and act.user not in left_out:
                     ranks[act.user].add(act.rank)
             for user, found in ranks.items():
-                by_user[asked.workspace][user].append((len(asked.shown), found))
+                mine = by_user[asked.workspace][user]
+                mine.lengths[len(asked.shown)] += 1
+                mine.ranks.update(found)
         return {workspace: _by_rank(by_user[workspace], min_users) for workspace in sorted(by_user)}
 
     def seqs(self, number: int, left_out: frozenset[str]) -> set[int]:
@@ -233,19 +244,18 @@ def opinions(claims: Sequence[Claim]) -> list[Opinion]:
     return [Opinion(chunk, user, round(up - down, 4)) for (chunk, user), (up, down) in sorted(best.items())]
 
 
-def _by_rank(
-    by_user: Mapping[str, Sequence[tuple[int, set[int]]]], min_users: int
-) -> tuple[dict[int, float], dict[int, float]]:
-    total, few = sum(map(len, by_user.values())), len(by_user) < FEW
+def _by_rank(by_user: Mapping[str, _Opened], min_users: int) -> tuple[dict[int, float], dict[int, float]]:
+    total, few = sum(one.lengths.total() for one in by_user.values()), len(by_user) < FEW
     shown, opened, users = defaultdict[int, float](float), defaultdict[int, float](float), Counter[int]()
     for user in sorted(by_user):
-        weight = 1.0 if few else min(1.0, TENTH * total / len(by_user[user]))
-        for length, ranks in by_user[user]:
+        mine = by_user[user]
+        weight = 1.0 if few else min(1.0, TENTH * total / mine.lengths.total())
+        for length, answers in mine.lengths.items():
             for rank in range(1, length + 1):
-                shown[rank] += weight
-            for rank in ranks:
-                opened[rank] += weight
-        users.update(set[int]().union(*(ranks for _, ranks in by_user[user])))
+                shown[rank] += weight * answers
+        for rank, answers in mine.ranks.items():
+            opened[rank] += weight * answers
+        users.update(set(mine.ranks))
     needed = min(min_users, len(by_user))
     return dict(shown), {rank: n for rank, n in opened.items() if users[rank] >= needed}
 
