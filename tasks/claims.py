@@ -25,8 +25,10 @@ MEASURED, SHARE = 5, 0.01
 """How often a rank must have been opened for its rate to count: so many times, and in such a share of all clicks."""
 RANKS = 3
 """How many such ranks it takes to tell mistakes from what is meant."""
-FEW, TENTH = 5, 0.1
-"""From so many accounts on none weighs more than this share of all that was opened."""
+FEW = 5
+"""With fewer accounts nobody is held against how much the others say."""
+TENTH = 0.1
+"""Else no account weighs more than this share of all that was opened."""
 DOUBTFUL = 0.1
 """The least share of clicks that is taken to be meant."""
 CHAIN = 3

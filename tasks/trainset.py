@@ -21,7 +21,7 @@ from ragkeep.config import LearnParams, Params, Paths
 from ragkeep.files import write_rows, write_text
 from ragkeep.pii import mask
 from ragkeep.types import content_id
-from tasks.claims import Claims, Opinion, judge, meant, opinions, trust
+from tasks.claims import FEW, Claims, Opinion, judge, meant, opinions, trust
 from tasks.history import History, read_history
 from tasks.learners.synthetic import make_lessons
 from tasks.lessons import Lesson, Split, write_set
@@ -35,8 +35,6 @@ CORRECTIONS = 5000
 """At most so many of the newest corrections are looked up."""
 SAMPLE = 2000
 """Chunks nobody asked for whose texts are there as well: what a learner must not forget."""
-FEW = 5
-"""With fewer accounts nobody is held against the others' number of lessons."""
 SPLITS: tuple[Split, ...] = ("train", "select", "report")
 """Each is more held out than the one before."""
 
@@ -123,10 +121,10 @@ def _fill(made: _Set, history: History, chunks: Chunks, learn: LearnParams, know
     lessons = []
     for theme, about in zip(themes, believed, strict=True):
         # whatever becomes of the votes: what was once said about a held-out document is never trained on
-        touched = any(c.strength > 0 and c.chunk in held for n in theme.answers for c in claims.of(n))
+        spoken = [claim for n in theme.answers for claim in claims.of(n)]
+        touched = any(claim.strength > 0 and claim.chunk in held for claim in spoken)
         lesson = _lesson(made, theme, about, learn, touched=touched, held=held)
         if lesson and lesson.split == "train":  # who judges takes clicks as they are: the champion chose the ranks
-            spoken = (claim for n in theme.answers for claim in claims.of(n))
             followed = trust(spoken, about, made.meant.get(theme.workspace, {}))
             lesson = replace(lesson, gains={c: round(g * followed[c], 4) for c, g in lesson.gains.items()})
         if lesson:
