@@ -61,7 +61,7 @@ def meant(shown: Mapping[int, float], opened: Mapping[int, float]) -> dict[int, 
     `shown` and `opened` count answers by rank. At the rank that is opened least every click is taken for a mistake, and
     that rate of mistakes is subtracted at every rank: of a rank that is opened in a share c of the answers 1 - least / c
     is left. Better ranks are looked at more, so that they see as many mistakes at least: the estimate errs upwards.
-    A rank is never believed more than one above it, so that few answers with long lists prove nothing.
+    A rank is never believed more than a measured one above it, so that few answers with long lists prove nothing.
     """
     enough = max(MEASURED, SHARE * sum(opened.values()))
     rates = {rank: opened[rank] / shown[rank] for rank in sorted(opened) if opened[rank] and shown.get(rank)}
